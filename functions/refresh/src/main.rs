@@ -1,0 +1,25 @@
+//! Lambda `refresh`: the scheduled run.
+
+use std::sync::Arc;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use refresh::RefreshFunction;
+use serde_json::Value;
+use shared::config::Need::{ClientSecrets, Directory, KmsKey, RescueQueue, Table};
+use shared::{lambda, telemetry};
+use time::{Duration, OffsetDateTime};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let wiring = lambda::start(&[Table, KmsKey, Directory, ClientSecrets, RescueQueue]).await;
+    let (directories, refresh_due, clock, entropy) = (wiring.directories(), wiring.refresh_due(), wiring.clock(), wiring.entropy());
+    let function = Arc::new(RefreshFunction { directories, refresh_due, clock, entropy });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let function = Arc::clone(&function);
+        async move {
+            let deadline = OffsetDateTime::UNIX_EPOCH + Duration::milliseconds(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+            function.run(&event.payload, deadline).await.map_err(|e| telemetry::chain(&e))
+        }
+    }))
+    .await
+}

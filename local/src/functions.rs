@@ -1,0 +1,103 @@
+//! The seven functions in one process, each behind its name, as Lambda would call them.
+
+use std::sync::Arc;
+
+use assign::AssignFunction;
+use callback::CallbackFunction;
+use create_url::CreateUrlFunction;
+use lambda_http::Context;
+use list::ListFunction;
+use refresh::RefreshFunction;
+use revoke::RevokeFunction;
+use serde_json::Value;
+use shared::http::event::{self, Handler};
+use shared::http::routes::Function;
+use shared::ports::clock::Clock;
+use shared::telemetry;
+use shared::wiring::Wiring;
+use time::Duration;
+use token::TokenFunction;
+
+/// How long an HTTP function may take: the limit of an HTTP API integration.
+const HTTP_TIME: Duration = Duration::seconds(29);
+/// How long a scheduled run may take.
+const RUN_TIME: Duration = Duration::minutes(5);
+
+/// The functions.
+pub struct Functions {
+    create_url: Arc<dyn Handler>,
+    callback: Arc<dyn Handler>,
+    list: Arc<dyn Handler>,
+    revoke: Arc<dyn Handler>,
+    assign: Arc<dyn Handler>,
+    token: Arc<dyn Handler>,
+    refresh: RefreshFunction,
+    clock: Arc<dyn Clock>,
+}
+
+/// An invocation that yields no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// There is no such function.
+    #[error("function not found: {0}")]
+    Unknown(String),
+    /// The function failed; Lambda would report `FunctionError`.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Functions {
+    /// All of them, wired alike.
+    #[must_use]
+    pub fn new(wiring: &Wiring) -> Self {
+        let edge = wiring.edge();
+        Self {
+            create_url: Arc::new(CreateUrlFunction { edge: Arc::clone(&edge), create_url: wiring.create_url() }),
+            callback: Arc::new(CallbackFunction { edge: Arc::clone(&edge), complete_flow: wiring.complete_flow() }),
+            list: Arc::new(ListFunction { edge: Arc::clone(&edge), list: wiring.list() }),
+            revoke: Arc::new(RevokeFunction { edge: Arc::clone(&edge), revoke: wiring.revoke() }),
+            assign: Arc::new(AssignFunction { edge: Arc::clone(&edge), assign: wiring.assign(), replace: wiring.replace() }),
+            token: Arc::new(TokenFunction { edge, hand_out: wiring.hand_out(), check: wiring.check() }),
+            refresh: RefreshFunction {
+                directories: wiring.directories(),
+                refresh_due: wiring.refresh_due(),
+                clock: wiring.clock(),
+                entropy: wiring.entropy(),
+            },
+            clock: wiring.clock(),
+        }
+    }
+
+    /// Calls a function by its name with an event, as the Lambda service does.
+    pub async fn invoke(&self, name: &str, event: Value) -> Result<Value, InvokeError> {
+        let handler = match name {
+            "create-url" => &self.create_url,
+            "callback" => &self.callback,
+            "list" => &self.list,
+            "revoke" => &self.revoke,
+            "assign" => &self.assign,
+            "token" => &self.token,
+            "refresh" => {
+                let deadline = self.clock.now() + RUN_TIME;
+                return self.refresh.run(&event, deadline).await.map_err(|e| InvokeError::Failed(telemetry::chain(&e)));
+            }
+            _ => return Err(InvokeError::Unknown(name.to_owned())),
+        };
+        let mut context = Context::default();
+        context.deadline = u64::try_from((self.clock.now() + HTTP_TIME).unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        event::serve(Arc::clone(handler), event, context).await.map_err(|e| InvokeError::Failed(telemetry::chain(&e)))
+    }
+}
+
+/// The name of a function as it is deployed.
+#[must_use]
+pub fn name(function: Function) -> &'static str {
+    match function {
+        Function::CreateUrl => "create-url",
+        Function::Callback => "callback",
+        Function::List => "list",
+        Function::Revoke => "revoke",
+        Function::Assign => "assign",
+        Function::Token => "token",
+    }
+}

@@ -1,0 +1,121 @@
+//! The environment of a function (design section 9): read once, here, and every missing name reported at once.
+
+use std::fmt;
+
+/// The names that a function needs; the template sets no more.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `MANDATE_TABLE`
+    pub table: Option<String>,
+    /// `MANDATE_KMS_KEY_ID`
+    pub kms_key_id: Option<String>,
+    /// `MANDATE_DIRECTORY_SECRET`
+    pub directory_secret: Option<String>,
+    /// `MANDATE_CLIENT_SECRETS_SECRET`
+    pub client_secrets_secret: Option<String>,
+    /// `MANDATE_STATE_KEYS_SECRET`
+    pub state_keys_secret: Option<String>,
+    /// `MANDATE_RESCUE_QUEUE_URL`
+    pub rescue_queue_url: Option<String>,
+    /// `MANDATE_DEVELOPMENT=1`: only then is another AWS endpoint taken, and providers on loopback are allowed.
+    pub development: bool,
+    /// `AWS_REGION`, which Lambda sets.
+    pub region: Option<String>,
+    /// `AWS_ENDPOINT_URL`, in development only.
+    pub endpoint_url: Option<String>,
+}
+
+/// Names that are not set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing(pub Vec<&'static str>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment does not set {}", self.0.join(", "))
+    }
+}
+
+impl std::error::Error for Missing {}
+
+impl Settings {
+    /// Reads the environment.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let development = variable("MANDATE_DEVELOPMENT").as_deref() == Some("1");
+        Self {
+            table: variable("MANDATE_TABLE"),
+            kms_key_id: variable("MANDATE_KMS_KEY_ID"),
+            directory_secret: variable("MANDATE_DIRECTORY_SECRET"),
+            client_secrets_secret: variable("MANDATE_CLIENT_SECRETS_SECRET"),
+            state_keys_secret: variable("MANDATE_STATE_KEYS_SECRET"),
+            rescue_queue_url: variable("MANDATE_RESCUE_QUEUE_URL"),
+            development,
+            region: variable("AWS_REGION"),
+            endpoint_url: variable("AWS_ENDPOINT_URL").filter(|_| development),
+        }
+    }
+
+    /// Holds the settings to what a function needs.
+    pub fn require(&self, needs: &[Need]) -> Result<(), Missing> {
+        let missing: Vec<_> = needs.iter().filter(|need| need.of(self).is_none()).map(|need| need.name()).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
+    }
+}
+
+/// One name of the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The table.
+    Table,
+    /// The KMS key.
+    KmsKey,
+    /// The directory.
+    Directory,
+    /// The client secrets.
+    ClientSecrets,
+    /// The state keys.
+    StateKeys,
+    /// The rescue queue.
+    RescueQueue,
+}
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Table => "MANDATE_TABLE",
+            Self::KmsKey => "MANDATE_KMS_KEY_ID",
+            Self::Directory => "MANDATE_DIRECTORY_SECRET",
+            Self::ClientSecrets => "MANDATE_CLIENT_SECRETS_SECRET",
+            Self::StateKeys => "MANDATE_STATE_KEYS_SECRET",
+            Self::RescueQueue => "MANDATE_RESCUE_QUEUE_URL",
+        }
+    }
+
+    fn of(self, settings: &Settings) -> Option<&str> {
+        match self {
+            Self::Table => settings.table.as_deref(),
+            Self::KmsKey => settings.kms_key_id.as_deref(),
+            Self::Directory => settings.directory_secret.as_deref(),
+            Self::ClientSecrets => settings.client_secrets_secret.as_deref(),
+            Self::StateKeys => settings.state_keys_secret.as_deref(),
+            Self::RescueQueue => settings.rescue_queue_url.as_deref(),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place where the environment is read")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_missing_name_is_reported_at_once() {
+        let settings = Settings { table: Some("t".to_owned()), ..Settings::default() };
+        let missing = settings.require(&[Need::Table, Need::KmsKey, Need::Directory]);
+        assert_eq!(missing, Err(Missing(vec!["MANDATE_KMS_KEY_ID", "MANDATE_DIRECTORY_SECRET"])));
+    }
+}

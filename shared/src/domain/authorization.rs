@@ -1,0 +1,250 @@
+//! The authorization: stored delegated access, its states and its transitions.
+//!
+//! `active → (leased) → active` at version + 1, or `needs_reauthorization`; `active | needs_reauthorization → revoking → gone`.
+
+use std::collections::BTreeMap;
+
+use time::{Duration, OffsetDateTime};
+
+use super::caller::Person;
+use super::connection::Connection;
+use super::ids::{AuthorizationId, ConnectionId, OrganizationId};
+use super::scopes::Scopes;
+
+/// For how long a deleted id still answers `204` to a repeated DELETE (contract section 8).
+pub const TOMBSTONE_LIFETIME: Duration = Duration::days(30);
+/// For how long the provider is asked again to revoke, before the record goes without its word (contract section 8).
+pub const REVOCATION_PATIENCE: Duration = Duration::days(7);
+
+/// One authorization as the table keeps it.
+#[derive(Debug, Clone)]
+pub struct Authorization {
+    /// `auth_…`
+    pub id: AuthorizationId,
+    /// The tenant.
+    pub organization: OrganizationId,
+    /// The connection it came by.
+    pub connection: ConnectionId,
+    /// The connection's provider name.
+    pub provider: String,
+    /// Who signed in at the provider.
+    pub identity: Identity,
+    /// Who asked for it.
+    pub created_by: Person,
+    /// When it was first stored.
+    pub created_at: OffsetDateTime,
+    /// When the person last signed in: an absolute refresh-token lifetime counts from here.
+    pub authorized_at: OffsetDateTime,
+    /// What the provider granted.
+    pub scopes: Scopes,
+    /// Where it stands.
+    pub status: Status,
+    /// The fencing number: every change of credential or status raises it (I4).
+    pub version: u64,
+    /// Numbers the access tokens; part of what their ciphertext is bound to (I8).
+    pub generation: u64,
+    /// How many workflows are bound (I3).
+    pub binding_count: u64,
+    /// How many bindings require each scope.
+    pub required_scopes: BTreeMap<String, u64>,
+    /// When the access token ends.
+    pub access_expires_at: OffsetDateTime,
+    /// How long the access token was given for; the fallback for the next one.
+    pub access_lifetime: Duration,
+    /// When a person has to sign in again, as far as it is known.
+    pub reauthorize_by: Option<OffsetDateTime>,
+    /// When a token was last handed out, to the hour.
+    pub last_used_at: Option<OffsetDateTime>,
+    /// When the access token was last renewed.
+    pub last_refreshed_at: Option<OffsetDateTime>,
+    /// Who is refreshing it.
+    pub lease: Option<Lease>,
+    /// Since when the fate of the stored refresh token has been unknown: an answer was lost or a process died while asking.
+    pub outcome_unknown_since: Option<OffsetDateTime>,
+    /// Refreshes that failed in passing since the last success.
+    pub failed_attempts: u32,
+    /// The sealed tokens; absent once they are destroyed.
+    pub credential: Option<SealedCredential>,
+    /// When it was revoked here.
+    pub revoked_at: Option<OffsetDateTime>,
+    /// When the schedule looks at it next; absent if there is nothing to do.
+    pub due_at: Option<OffsetDateTime>,
+}
+
+/// Who signed in at the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// (`iss`, `sub`) at the provider.
+    pub person: Person,
+    /// The e-mail the provider vouches for, at most 320 characters.
+    pub email: Option<String>,
+    /// Whether the provider says the e-mail is verified.
+    pub email_verified: bool,
+    /// The organization the provider names, where the connection maps a claim to it.
+    pub organization: Option<String>,
+}
+
+/// Where an authorization stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Usable.
+    Active,
+    /// A person has to sign in again.
+    NeedsReauthorization(Reason),
+    /// Revoked here; the provider is still to be told.
+    Revoking,
+    /// Gone: a tombstone that answers repeated DELETEs.
+    Deleted,
+}
+
+/// Why a person has to sign in again (contract section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The provider refused the refresh token.
+    InvalidGrant,
+    /// The refresh token outlived its configured lifetime.
+    RefreshTokenExpired,
+    /// There never was one, and the access token ended.
+    NoRefreshToken,
+    /// An answer of the provider was lost, and the old refresh token no longer works.
+    OutcomeUnknown,
+    /// The provider answered for another identity.
+    IdentityRevoked,
+}
+
+impl Status {
+    /// The contract's word; a tombstone has none.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::NeedsReauthorization(_) => "needs_reauthorization",
+            Self::Revoking => "revoking",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The contract's word for the reason, if the status has one.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        match self {
+            Self::NeedsReauthorization(reason) => Some(reason),
+            Self::Active | Self::Revoking | Self::Deleted => None,
+        }
+    }
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::InvalidGrant, Self::RefreshTokenExpired, Self::NoRefreshToken, Self::OutcomeUnknown, Self::IdentityRevoked];
+
+    /// The contract's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidGrant => "invalid_grant",
+            Self::RefreshTokenExpired => "refresh_token_expired",
+            Self::NoRefreshToken => "no_refresh_token",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::IdentityRevoked => "identity_revoked",
+        }
+    }
+}
+
+/// The right to refresh, for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// A random name of the attempt.
+    pub owner: String,
+    /// When the right ends by itself.
+    pub until: OffsetDateTime,
+}
+
+/// The tokens as ciphertext (I2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCredential {
+    /// The access token; absent in a record that is only kept to be revoked.
+    pub access: Option<Vec<u8>>,
+    /// The refresh token, if the provider gave one.
+    pub refresh: Option<Vec<u8>>,
+}
+
+/// What a provider's answer says about the life of a new access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessLifetime {
+    /// When the request was sent: lifetimes count from here, never from the answer.
+    pub requested_at: OffsetDateTime,
+    /// How long the token lives.
+    pub lifetime: Duration,
+}
+
+impl AccessLifetime {
+    /// `expires_in` or the token's own `exp`, else the previous lifetime, else the connection's default. Bounded to a year, so
+    /// that no provider's number overflows a date.
+    #[must_use]
+    pub fn of(requested_at: OffsetDateTime, told: Option<Duration>, previous: Option<Duration>, connection: &Connection) -> Self {
+        let default = Duration::try_from(connection.default_access_lifetime).unwrap_or(Duration::HOUR);
+        let lifetime = told.or(previous).unwrap_or(default).clamp(Duration::ZERO, Duration::days(366));
+        Self { requested_at, lifetime }
+    }
+
+    /// When the token ends.
+    #[must_use]
+    pub fn expires_at(self) -> OffsetDateTime {
+        self.requested_at.saturating_add(self.lifetime)
+    }
+}
+
+impl Authorization {
+    /// Whether there is a refresh token.
+    #[must_use]
+    pub fn is_refreshable(&self) -> bool {
+        self.credential.as_ref().is_some_and(|c| c.refresh.is_some())
+    }
+
+    /// Whether somebody is refreshing it at this moment.
+    #[must_use]
+    pub fn is_leased(&self, now: OffsetDateTime) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.until > now)
+    }
+
+    /// Whether the access token lives for at least `min_ttl` more.
+    #[must_use]
+    pub fn is_fresh(&self, now: OffsetDateTime, min_ttl: Duration) -> bool {
+        self.access_expires_at >= now.saturating_add(min_ttl) && self.access_expires_at > now
+    }
+
+    /// The scopes that bound workflows require.
+    #[must_use]
+    pub fn required(&self) -> Scopes {
+        self.required_scopes
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(s, _)| s.clone())
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap_or_default()
+    }
+}
+
+/// When the refresh token ends unless it is used before, as the connection's configuration forecasts it. Without a refresh
+/// token it is the access token's end.
+#[must_use]
+pub fn reauthorize_by(
+    connection: &Connection,
+    authorized_at: OffsetDateTime,
+    refreshed_at: OffsetDateTime,
+    access_expires_at: OffsetDateTime,
+    refreshable: bool,
+) -> Option<OffsetDateTime> {
+    if !refreshable {
+        return Some(access_expires_at);
+    }
+    let end = |from: OffsetDateTime, lifetime: Option<std::time::Duration>| {
+        lifetime.and_then(|l| Duration::try_from(l).ok()).map(|l| from.saturating_add(l))
+    };
+    let idle = end(refreshed_at, connection.refresh_idle_lifetime);
+    let absolute = end(authorized_at, connection.refresh_absolute_lifetime);
+    [idle, absolute].into_iter().flatten().min()
+}

@@ -1,0 +1,79 @@
+//! When an authorization is looked at by the schedule (design section 5, "What gets refreshed").
+
+use time::{Duration, OffsetDateTime};
+
+use super::connection::Connection;
+use super::ids::AuthorizationId;
+
+/// How many shards the due index has. Rules divide them among runs; the number is part of the table's format.
+pub const SHARDS: u32 = 32;
+/// An access token in use is renewed this long before its end, so that workflows find it fresh.
+const MARGIN: Duration = Duration::minutes(5);
+/// An unused refresh token is used at least this often.
+const KEEP_ALIVE_AT_MOST: Duration = Duration::days(15);
+
+/// The shard of an authorization: FNV-1a over its id, the same for ever.
+#[must_use]
+pub fn shard(id: &AuthorizationId) -> u32 {
+    u32::try_from(fnv(id.as_str().as_bytes()) % u64::from(SHARDS)).unwrap_or(0)
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// What the next due time depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Life {
+    /// When the credential was stored.
+    pub refreshed_at: OffsetDateTime,
+    /// When its access token ends.
+    pub access_expires_at: OffsetDateTime,
+    /// When a token was last handed out.
+    pub last_used_at: Option<OffsetDateTime>,
+    /// Whether there is a refresh token.
+    pub refreshable: bool,
+}
+
+/// When the schedule looks at an authorization next, told when its credential is stored. In use: shortly before the access
+/// token ends. Otherwise: often enough to keep the refresh token alive. Without a refresh token: when the access token ends, to
+/// tell that a person is needed.
+#[must_use]
+pub fn next_due(id: &AuthorizationId, connection: &Connection, life: Life) -> OffsetDateTime {
+    if !life.refreshable {
+        return life.access_expires_at;
+    }
+    let lifetime = life.access_expires_at - life.refreshed_at;
+    let in_use = life.last_used_at.is_some_and(|used| used >= life.refreshed_at.saturating_sub(lifetime));
+    if in_use { ahead_of(id, life.refreshed_at, life.access_expires_at) } else { keep_alive(id, connection, life.refreshed_at) }
+}
+
+/// Shortly before the end of an access token in use; for short tokens, after half of their life.
+#[must_use]
+pub fn ahead_of(id: &AuthorizationId, refreshed_at: OffsetDateTime, access_expires_at: OffsetDateTime) -> OffsetDateTime {
+    let lifetime = access_expires_at - refreshed_at;
+    let margin = MARGIN.min(lifetime / 2);
+    access_expires_at - margin - jitter(id, margin / 2)
+}
+
+/// Half of the idle lifetime, at most [`KEEP_ALIVE_AT_MOST`].
+fn keep_alive(id: &AuthorizationId, connection: &Connection, refreshed_at: OffsetDateTime) -> OffsetDateTime {
+    let half = connection.refresh_idle_lifetime.and_then(|idle| Duration::try_from(idle / 2).ok()).unwrap_or(KEEP_ALIVE_AT_MOST);
+    let every = half.min(KEEP_ALIVE_AT_MOST);
+    refreshed_at.saturating_add(every) - jitter(id, every / 8)
+}
+
+/// When to try again after a passing failure: 30 s doubled with every failure up to an hour, between half and all of it.
+#[must_use]
+pub fn retry_at(id: &AuthorizationId, now: OffsetDateTime, failed_attempts: u32, retry_after: Option<Duration>) -> OffsetDateTime {
+    let backoff = Duration::seconds(30 << failed_attempts.min(7)).min(Duration::HOUR);
+    let spread = now + backoff - jitter(id, backoff / 2);
+    retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+}
+
+/// A share of `range` that depends on the id alone: no herd, and no randomness to replay.
+fn jitter(id: &AuthorizationId, range: Duration) -> Duration {
+    let share = fnv(id.as_str().as_bytes()) >> 54; // ten bits
+    let millis = range.whole_milliseconds().max(0) * i128::from(share) / 1024;
+    Duration::milliseconds(i64::try_from(millis).unwrap_or(0))
+}

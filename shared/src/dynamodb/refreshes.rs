@@ -1,0 +1,187 @@
+//! Refreshing: claim, commit, or give up (design section 5). Each is one conditional update.
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+
+use super::Table;
+use super::change::Change;
+use super::items::status;
+use super::keys::{self, Key};
+use super::row::Row;
+use super::values::{b, millis, n, s, seconds, set_of};
+use super::write::Written;
+use crate::domain::authorization::{Authorization, Lease, Reason, Status};
+use crate::domain::ids::{AuthorizationId, OrganizationId};
+use crate::ports::Unavailable;
+use crate::ports::store::{Committed, DueClaim, DueItem, RefreshCommit, RefreshFailure, RefreshStore};
+
+const CLAIM: &str = "claim a refresh";
+const COMMIT: &str = "store a refreshed credential";
+const RELEASE: &str = "give a refresh back";
+const MARK: &str = "mark an authorization as in need of re-authorization";
+const USED: &str = "note that a token was handed out";
+/// A hand-out is noted at most this often: the list needs no more, and a write per hand-out would cost more than the hand-out.
+const NOTED_EVERY: Duration = Duration::HOUR;
+
+#[async_trait]
+impl RefreshStore for Table {
+    async fn authorization(&self, organization: &OrganizationId, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable> {
+        self.get_authorization(organization, id).await
+    }
+
+    async fn claim_refresh(&self, read: &Authorization, lease: &Lease, now: OffsetDateTime) -> Result<Option<Authorization>, Unavailable> {
+        let change = claiming(Key::authorization(&read.organization, &read.id), lease)
+            .when("#version = :read_version")
+            .value(":read_version", n(read.version));
+        let change = match &read.lease {
+            None => change.when("attribute_not_exists(#lease_owner)"),
+            // Whoever held it died while asking: the fate of the refresh token is unknown.
+            Some(stale) => change
+                .when("#lease_owner = :stale AND #lease_until <= :now")
+                .compute("#outcome_unknown_since = if_not_exists(#outcome_unknown_since, :now)")
+                .value(":stale", s(&stale.owner))
+                .value(":now", millis(now)),
+        };
+        let row = match self.update(CLAIM, change).await? {
+            Written::Done(row) => Some(row),
+            Written::Refused(row) => row.filter(|row| row.text("lease_owner") == lease.owner),
+        };
+        let claimed = row.map(Authorization::try_from).transpose().map_err(|bad| Unavailable::new(CLAIM, bad))?;
+        Ok(claimed.filter(|claimed| claimed.status == Status::Active && claimed.version == read.version))
+    }
+
+    async fn claim_due(&self, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> Result<DueClaim, Unavailable> {
+        let change = claiming(Key::authorization(&item.organization, &item.authorization), lease)
+            .when("#due_at <= :now_seconds AND attribute_not_exists(#lease_owner)")
+            .value(":now_seconds", seconds(now));
+        let (done, row) = match self.update(CLAIM, change).await? {
+            Written::Done(row) => (true, Some(row)),
+            Written::Refused(row) => (false, row),
+        };
+        let Some(row) = row else { return Ok(DueClaim::Otherwise(None)) };
+        let present = Authorization::try_from(row).map_err(|bad| Unavailable::new(CLAIM, bad))?;
+        let owner = present.lease.as_ref().map(|lease| lease.owner.as_str());
+        if done || (owner == Some(&lease.owner) && present.status == Status::Active) {
+            return Ok(DueClaim::Claimed(Box::new(present)));
+        }
+        // A lease that ended by itself is taken over knowingly, so that the record says what that means.
+        let abandoned = owner.is_some() && !present.is_leased(now);
+        let to_be_had = abandoned && present.status == Status::Active && present.due_at.is_some_and(|due| due <= now);
+        if to_be_had && let Some(claimed) = self.claim_refresh(&present, lease, now).await? {
+            return Ok(DueClaim::Claimed(Box::new(claimed)));
+        }
+        Ok(DueClaim::Otherwise(Some(Box::new(present))))
+    }
+
+    async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable> {
+        let Some(lease) = &claimed.lease else { return Ok(Committed::Superseded) };
+        let version = claimed.version + 1;
+        let mut change = holding(claimed, lease)
+            .set("version", n(version))
+            .set("generation", n(claimed.generation + 1))
+            .set_or_remove("sealed_access", commit.credential.access.as_deref().map(b))
+            .set_or_remove("sealed_refresh", commit.credential.refresh.as_deref().map(b))
+            .set("refreshable", aws_sdk_dynamodb::types::AttributeValue::Bool(commit.credential.refresh.is_some()))
+            .set_or_remove("scopes", set_of(&commit.scopes))
+            .set("access_expires_at", millis(commit.access_expires_at))
+            .set("access_lifetime", n(commit.access_lifetime.whole_seconds()))
+            .set_or_remove("reauthorize_by", commit.reauthorize_by.map(millis))
+            .set("last_refreshed_at", millis(commit.refreshed_at))
+            .set("due_shard", keys::due_shard(&claimed.id))
+            .set("due_at", seconds(commit.due_at))
+            .set("committed_by", s(&lease.owner))
+            .remove(&["lease_owner", "lease_until", "outcome_unknown_since", "failed_attempts"])
+            .when("#version = :read_version AND #status = :active")
+            .value(":read_version", n(claimed.version))
+            .value(":active", s("active"));
+        if let Some(used_at) = commit.used_at {
+            change = change.set("last_used_at", millis(used_at));
+        }
+        let ours = match self.update(COMMIT, change).await? {
+            Written::Done(_) => true,
+            Written::Refused(row) => committed(row, &lease.owner, version, COMMIT)?.is_some(),
+        };
+        Ok(if ours { Committed::Stored } else { Committed::Superseded })
+    }
+
+    async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable> {
+        let Some(lease) = &claimed.lease else { return Ok(()) };
+        let mut change = holding(claimed, lease)
+            .set("due_shard", keys::due_shard(&claimed.id))
+            .set("due_at", seconds(failure.due_at))
+            .compute("#failed_attempts = if_not_exists(#failed_attempts, :zero) + :one")
+            .value(":zero", n(0))
+            .value(":one", n(1))
+            .remove(&["lease_owner", "lease_until"]);
+        if let Some(since) = failure.outcome_unknown_since {
+            change =
+                change.compute("#outcome_unknown_since = if_not_exists(#outcome_unknown_since, :since)").value(":since", millis(since));
+        }
+        // Refused: the lease is gone, by our own earlier try or because somebody took over. Either way it is no longer ours.
+        self.update(RELEASE, change).await.map(|_| ())
+    }
+
+    async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable> {
+        let change = Change::of(Key::authorization(&read.organization, &read.id))
+            .set("status", s(Status::NeedsReauthorization(reason).as_str()))
+            .set("reason", s(reason.as_str()))
+            .set("version", n(read.version + 1))
+            .remove(&["lease_owner", "lease_until", "due_shard", "due_at"])
+            .when("#version = :read_version AND #status = :active")
+            .value(":read_version", n(read.version))
+            .value(":active", s("active"));
+        let change = match &read.lease {
+            Some(lease) => change.set("committed_by", s(&lease.owner)).when("#lease_owner = :owner").value(":owner", s(&lease.owner)),
+            None => change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", millis(now)),
+        };
+        Ok(match (self.update(MARK, change).await?, &read.lease) {
+            (Written::Done(_), _) => true,
+            (Written::Refused(row), Some(lease)) => {
+                committed(row, &lease.owner, read.version + 1, MARK)? == Some(Status::NeedsReauthorization(reason))
+            }
+            (Written::Refused(_), None) => false,
+        })
+    }
+
+    async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
+        let noted_before = now.saturating_sub(NOTED_EVERY);
+        if read.last_used_at.is_some_and(|used| used > noted_before) {
+            return Ok(());
+        }
+        let mut change = Change::of(Key::authorization(&read.organization, &read.id))
+            .set("last_used_at", millis(now))
+            .when("#status = :active AND (attribute_not_exists(#last_used_at) OR #last_used_at <= :noted_before)")
+            .value(":active", s("active"))
+            .value(":noted_before", millis(noted_before));
+        if let Some(due_at) = due_at {
+            change = change
+                .set("due_shard", keys::due_shard(&read.id))
+                .set("due_at", seconds(due_at))
+                .when("#version = :read_version")
+                .value(":read_version", n(read.version));
+        }
+        self.update(USED, change).await.map(|_| ())
+    }
+}
+
+/// Takes the lease of an active record.
+fn claiming(key: Key, lease: &Lease) -> Change {
+    Change::of(key)
+        .set("lease_owner", s(&lease.owner))
+        .set("lease_until", millis(lease.until))
+        .when("#status = :active")
+        .value(":active", s("active"))
+}
+
+/// A change by whoever holds the lease.
+fn holding(claimed: &Authorization, lease: &Lease) -> Change {
+    Change::of(Key::authorization(&claimed.organization, &claimed.id)).when("#lease_owner = :owner").value(":owner", s(&lease.owner))
+}
+
+/// The status that an earlier try of ours, whose answer was lost, left at this version.
+fn committed(row: Option<Row>, owner: &str, version: u64, doing: &'static str) -> Result<Option<Status>, Unavailable> {
+    let Some(mut row) = row else { return Ok(None) };
+    let bad = |bad| Unavailable::new(doing, bad);
+    let ours = row.text("committed_by") == owner && row.required::<u64>("version").map_err(bad)? == version;
+    if ours { status(&mut row).map(Some).map_err(bad) } else { Ok(None) }
+}

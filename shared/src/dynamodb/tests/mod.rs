@@ -1,0 +1,14 @@
+//! The adapter against an in-process DynamoDB, over the wire.
+
+mod bindings;
+mod budgets;
+mod collisions;
+mod flows;
+mod index;
+mod races;
+mod refreshes;
+mod revocations;
+mod rows;
+mod support;
+
+pub(super) use support::{authorization, key};

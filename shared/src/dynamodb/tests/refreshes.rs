@@ -1,0 +1,185 @@
+use time::Duration;
+
+use super::support::*;
+use crate::domain::authorization::{Reason, Status};
+use crate::domain::schedule::shard;
+use crate::ports::store::{Committed, DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, RevocationStore};
+
+#[tokio::test]
+async fn a_claim_needs_the_version_as_read_and_no_live_lease() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let mut older = read.clone();
+    older.version = 0;
+    assert!(table.claim_refresh(&older, &lease("a"), NOW).await.unwrap().is_none());
+
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    assert_eq!(claimed.lease, Some(lease("a")));
+    assert_eq!((claimed.version, claimed.outcome_unknown_since), (1, None));
+    assert!(table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().is_some(), "an answer was lost");
+    assert!(table.claim_refresh(&read, &lease("b"), NOW).await.unwrap().is_none());
+    assert!(table.claim_refresh(&claimed, &lease("b"), NOW).await.unwrap().is_none());
+
+    // The holder died; whoever takes over knows it.
+    let later = NOW + Duration::minutes(1);
+    let taken = table.claim_refresh(&claimed, &lease("b"), later).await.unwrap().unwrap();
+    assert_eq!(taken.outcome_unknown_since, Some(later));
+    assert!(table.claim_refresh(&claimed, &lease("c"), later).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_commit_stores_everything_at_the_next_version() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Stored));
+    assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Stored), "an answer was lost");
+
+    let found = reread(&table, &read).await;
+    let mut expected = read.clone();
+    let commit = commit();
+    expected.version = 2;
+    expected.generation = 2;
+    expected.credential = Some(commit.credential);
+    expected.scopes = commit.scopes;
+    expected.access_expires_at = commit.access_expires_at;
+    expected.access_lifetime = commit.access_lifetime;
+    expected.reauthorize_by = commit.reauthorize_by;
+    expected.last_refreshed_at = Some(NOW);
+    expected.due_at = Some(commit.due_at);
+    assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+}
+
+#[tokio::test]
+async fn s66_an_old_commit_never_overwrites_a_newer_record() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let mine = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let theirs = table.claim_refresh(&mine, &lease("b"), NOW + Duration::minutes(1)).await.unwrap().unwrap();
+    assert!(matches!(table.commit_refresh(&mine, &commit()).await.unwrap(), Committed::Superseded));
+    assert!(matches!(table.commit_refresh(&theirs, &commit()).await.unwrap(), Committed::Stored));
+    assert!(matches!(table.commit_refresh(&mine, &commit()).await.unwrap(), Committed::Superseded));
+    assert_eq!(reread(&table, &read).await.generation, 2);
+    assert!(matches!(table.commit_refresh(&read, &commit()).await.unwrap(), Committed::Superseded), "no lease at all");
+}
+
+#[tokio::test]
+async fn s85_no_commit_after_a_revocation() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Superseded));
+    assert!(!table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap());
+    table.release_refresh(&claimed, &RefreshFailure { due_at: NOW, outcome_unknown_since: Some(NOW) }).await.unwrap();
+    table.mark_used(&read, NOW, Some(NOW)).await.unwrap();
+    let found = reread(&table, &read).await;
+    assert_eq!((found.status, found.failed_attempts, found.last_used_at), (Status::Revoking, 0, None));
+    assert_eq!(found.due_at, Some(NOW + Duration::minutes(5)));
+}
+
+#[tokio::test]
+async fn a_release_counts_the_failure_once_and_keeps_the_earliest_doubt() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let failure = RefreshFailure { due_at: NOW + Duration::MINUTE, outcome_unknown_since: Some(NOW) };
+    table.release_refresh(&claimed, &failure).await.unwrap();
+    table.release_refresh(&claimed, &failure).await.unwrap();
+    let found = reread(&table, &read).await;
+    assert_eq!((found.failed_attempts, found.lease.is_none(), found.outcome_unknown_since), (1, true, Some(NOW)));
+    assert_eq!((found.due_at, found.version), (Some(NOW + Duration::MINUTE), 1));
+
+    let claimed = table.claim_refresh(&found, &lease("b"), NOW).await.unwrap().unwrap();
+    let failure = RefreshFailure { due_at: NOW, outcome_unknown_since: Some(NOW + Duration::MINUTE) };
+    table.release_refresh(&claimed, &failure).await.unwrap();
+    let found = reread(&table, &read).await;
+    assert_eq!((found.failed_attempts, found.outcome_unknown_since), (2, Some(NOW)));
+}
+
+#[tokio::test]
+async fn s88_a_refusal_for_good_is_written_once_and_keeps_the_tokens() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    assert!(!table.mark_needs_reauthorization(&read, Reason::InvalidGrant, NOW).await.unwrap(), "somebody is refreshing it");
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap(), "an answer was lost");
+    assert!(!table.mark_needs_reauthorization(&claimed, Reason::OutcomeUnknown, NOW).await.unwrap());
+    let found = reread(&table, &read).await;
+    assert_eq!(found.status, Status::NeedsReauthorization(Reason::InvalidGrant));
+    assert_eq!((found.version, &found.lease, found.due_at), (2, &None, None));
+    assert_eq!(found.credential, read.credential);
+    assert!(!table.mark_needs_reauthorization(&found, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.claim_refresh(&found, &lease("b"), NOW).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_hand_out_is_noted_once_per_hour() {
+    let (table, calls) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let due = NOW + Duration::minutes(55);
+    table.mark_used(&read, NOW, Some(due)).await.unwrap();
+    let found = reread(&table, &read).await;
+    assert_eq!((found.last_used_at, found.due_at), (Some(NOW), Some(due)));
+    // Whoever read before does not write again; whoever read after does not even ask.
+    table.mark_used(&read, NOW + Duration::minutes(59), None).await.unwrap();
+    calls.take();
+    table.mark_used(&found, NOW + Duration::minutes(59), None).await.unwrap();
+    assert_eq!(calls.take(), 0);
+    assert_eq!(reread(&table, &read).await.last_used_at, Some(NOW));
+    let later = NOW + Duration::minutes(60);
+    table.mark_used(&found, later, None).await.unwrap();
+    assert_eq!(reread(&table, &read).await.last_used_at, Some(later));
+}
+
+#[tokio::test]
+async fn due_items_come_oldest_first_page_by_page_and_only_when_due() {
+    let (table, _) = table().await;
+    let of = |number: u16| (shard(&id(number)) == 7).then_some(number);
+    let mine: Vec<u16> = (1..400).filter_map(of).take(5).collect();
+    let mut expected = Vec::new();
+    for (at, number) in mine.iter().enumerate() {
+        let mut authorization = authorization("org:1/~!", *number);
+        authorization.due_at = Some(NOW - Duration::minutes(i64::try_from(at).unwrap()) + Duration::MINUTE);
+        let stored = stored(&table, authorization).await;
+        expected.push(DueItem { organization: stored.organization, authorization: stored.id, due_at: stored.due_at.unwrap() });
+    }
+    expected.remove(0); // due in a minute
+    expected.reverse();
+    assert_eq!(table.due(7, NOW, 100, None).await.unwrap(), expected);
+    let first = table.due(7, NOW, 2, None).await.unwrap();
+    let rest = table.due(7, NOW, 100, first.last()).await.unwrap();
+    assert_eq!([first, rest].concat(), expected);
+    assert!(table.due(8, NOW, 100, None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_due_item_is_claimed_without_a_read() {
+    let (table, calls) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let item = DueItem { organization: read.organization.clone(), authorization: read.id.clone(), due_at: read.due_at.unwrap() };
+    let not_yet = table.claim_due(&item, &lease("a"), NOW).await.unwrap();
+    assert!(matches!(not_yet, DueClaim::Otherwise(Some(present)) if present.lease.is_none()));
+
+    let then = item.due_at;
+    let mut live = lease("a");
+    live.until = then + Duration::MINUTE;
+    calls.take();
+    assert!(
+        matches!(table.claim_due(&item, &live, then).await.unwrap(), DueClaim::Claimed(claimed) if claimed.lease == Some(live.clone()))
+    );
+    assert_eq!(calls.take(), 1);
+    assert!(matches!(table.claim_due(&item, &live, then).await.unwrap(), DueClaim::Claimed(_)), "an answer was lost");
+    assert!(matches!(table.claim_due(&item, &lease("b"), then).await.unwrap(), DueClaim::Otherwise(Some(_))));
+    // The holder dies.
+    let later = then + Duration::minutes(2);
+    let taken = table.claim_due(&item, &lease("b"), later).await.unwrap();
+    assert!(matches!(taken, DueClaim::Claimed(claimed) if claimed.outcome_unknown_since == Some(later)));
+
+    let missing = DueItem { authorization: id(9), ..item.clone() };
+    assert!(matches!(table.claim_due(&missing, &lease("b"), later).await.unwrap(), DueClaim::Otherwise(None)));
+    table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    let revoking = table.claim_due(&item, &lease("c"), later).await.unwrap();
+    assert!(matches!(revoking, DueClaim::Otherwise(Some(present)) if present.status == Status::Revoking));
+}

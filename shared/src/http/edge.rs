@@ -1,0 +1,165 @@
+//! Around every handler: a request id, the route, the directory, the caller, the answer's shape, one log line.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use lambda_http::{Body, Request, RequestExt as _, Response};
+use serde_json::Value;
+use time::Duration;
+
+use super::error::{ApiError, Code};
+use super::event;
+use super::routes::{Function, NoRoute, Route};
+use crate::domain::caller::Caller;
+use crate::domain::directory::Directory;
+use crate::domain::ids::RequestId;
+use crate::ports::clock::{Clock, Entropy, random};
+use crate::ports::configuration::{BearerVerifier, Directories};
+use crate::telemetry;
+use crate::usecases::Call;
+
+/// The header that names a request.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long a function may take when nobody says: the limit of an HTTP API integration, less a second.
+const DEFAULT_TIME: Duration = Duration::seconds(29);
+/// Where errors are documented while the directory cannot be read.
+const DEFAULT_DOC_BASE: &str = "https://example.com/errors/";
+
+/// What every function needs at its edge.
+pub struct Edge {
+    /// The configuration.
+    pub directories: Arc<dyn Directories>,
+    /// Who calls.
+    pub bearer: Arc<dyn BearerVerifier>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for request ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// One request on its way through a handler.
+pub struct Exchange {
+    /// The request.
+    pub request: Request,
+    /// Its id and deadline.
+    pub call: Call,
+    /// The configuration.
+    pub directory: Arc<Directory>,
+    edge: Arc<Edge>,
+}
+
+impl Edge {
+    /// Serves a request with a function's handler.
+    pub async fn serve<F>(
+        self: &Arc<Self>,
+        function: Function,
+        request: Request,
+        handler: impl FnOnce(Exchange, Route) -> F + Send,
+    ) -> Response<Body>
+    where
+        F: Future<Output = Result<Response<Body>, ApiError>> + Send,
+    {
+        let began = self.clock.now();
+        let request_id = self.request_id(request.headers());
+        let deadline = event::deadline(&request).unwrap_or(began + DEFAULT_TIME);
+        let call = Call { request_id: request_id.clone(), deadline };
+        let route = resolve(function, &request);
+        let method = request.method().clone();
+        let name = route.as_ref().map_or("none", Route::name);
+        let directory = self.directories.directory().await;
+        let doc_base = directory.as_ref().map_or(DEFAULT_DOC_BASE, |d| d.error_doc_base.as_str()).to_owned();
+        let result = match (route, directory) {
+            (Ok(route), Ok(directory)) => handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route).await,
+            (Err(refusal), _) => Err(refusal),
+            (Ok(_), Err(unavailable)) => Err(unavailable.into()),
+        };
+        let (mut response, error) = match result {
+            Ok(response) => (response, None),
+            Err(error) => (render(&error, &doc_base), Some(error)),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+            headers.insert(X_REQUEST_ID, value);
+        }
+        telemetry::request(&telemetry::RequestLine {
+            request_id: request_id.as_str(),
+            function,
+            route: name,
+            method: method.as_str(),
+            status: response.status().as_u16(),
+            code: error.as_ref().map(|e| e.code().as_str()),
+            cause: error.as_ref().and_then(ApiError::cause),
+            began,
+            took: self.clock.now() - began,
+        });
+        response
+    }
+
+    /// The caller's own id if it is a valid one, else a new one.
+    fn request_id(&self, headers: &HeaderMap) -> RequestId {
+        let sent = headers.get(X_REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(|t| RequestId::try_from(t).ok());
+        sent.unwrap_or_else(|| RequestId::new(self.clock.now(), random(self.entropy.as_ref()).unwrap_or_default()))
+    }
+}
+
+fn resolve(function: Function, request: &Request) -> Result<Route, ApiError> {
+    match Route::resolve(request.method(), request.raw_http_path()) {
+        Ok(route) if route.function() == function => Ok(route),
+        // Another function's route: only a forged event brings it here.
+        Ok(_) | Err(NoRoute::NotFound) => Err(Code::RouteNotFound.into()),
+        Err(NoRoute::MethodNotAllowed(allow)) => Err(ApiError::method_not_allowed(allow)),
+    }
+}
+
+fn render(error: &ApiError, doc_base: &str) -> Response<Body> {
+    let mut response = json(error.status(), &error.body(doc_base));
+    for (name, value) in error.headers() {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    response
+}
+
+/// A JSON answer.
+#[must_use]
+pub fn json(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// `204`.
+#[must_use]
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+impl Exchange {
+    /// The verified caller, if the route's permission is among their scopes (contract section 2).
+    pub async fn caller(&self, route: &Route) -> Result<Caller, ApiError> {
+        let token = bearer_token(self.request.headers())?;
+        let principal = self.edge.bearer.verify(token).await?;
+        if let Some(permission) = route.permission()
+            && !permission.granted_by(&principal.scopes)
+        {
+            return Err(ApiError::insufficient_scope(permission));
+        }
+        let organization = principal.organization.ok_or(Code::OrganizationRequired)?;
+        Ok(Caller { person: principal.person, verified_email: principal.verified_email, organization, workflow: principal.workflow })
+    }
+}
+
+/// The one token of the one `Authorization` header (RFC 6750 section 2.1).
+fn bearer_token(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Err(ApiError::unauthorized(false)) };
+    let (scheme, token) = value.to_str().ok().and_then(|v| v.trim().split_once(' ')).ok_or_else(|| ApiError::unauthorized(false))?;
+    let token = token.trim();
+    let valid =
+        values.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(char::is_whitespace);
+    if valid { Ok(token) } else { Err(ApiError::unauthorized(true)) }
+}

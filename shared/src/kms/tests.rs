@@ -1,0 +1,352 @@
+//! The keyring over a scripted KMS and a table of keys in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::*;
+use crate::domain::ids::AuthorizationId;
+use crate::ports::cipher::TokenField;
+
+/// A clock that is moved by hand.
+struct Hand(Mutex<OffsetDateTime>);
+
+impl Hand {
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+#[async_trait]
+impl Clock for Hand {
+    fn now(&self) -> OffsetDateTime {
+        *self.0.lock().unwrap()
+    }
+    async fn sleep(&self, _: Duration) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Counts up, so that no salt occurs twice; fails when told to.
+#[derive(Default)]
+struct Counter(Mutex<(u8, bool)>);
+
+impl Entropy for Counter {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), Unavailable> {
+        let mut state = self.0.lock().unwrap();
+        if state.1 {
+            return Err(Unavailable::new("get random numbers", "the operating system has none"));
+        }
+        state.0 = state.0.wrapping_add(1);
+        buffer.fill(state.0);
+        Ok(())
+    }
+}
+
+/// Keeps wrapped keys; can be down.
+#[derive(Default)]
+struct Rows {
+    keys: Mutex<BTreeMap<(String, u32), WrappedBranchKey>>,
+    /// Reads that find nothing although somebody has just put a key.
+    blind_reads: Mutex<usize>,
+}
+
+#[async_trait]
+impl BranchKeys for Rows {
+    async fn branch_key(&self, organization: &OrganizationId, version: u32) -> Result<Option<WrappedBranchKey>, Unavailable> {
+        let mut blind = self.blind_reads.lock().unwrap();
+        if *blind > 0 {
+            *blind -= 1;
+            return Ok(None);
+        }
+        Ok(self.keys.lock().unwrap().get(&(organization.to_string(), version)).cloned())
+    }
+    async fn put_branch_key(&self, organization: &OrganizationId, key: &WrappedBranchKey) -> Result<bool, Unavailable> {
+        let mut keys = self.keys.lock().unwrap();
+        let place = (organization.to_string(), key.version);
+        if keys.contains_key(&place) {
+            return Ok(false);
+        }
+        keys.insert(place, key.clone());
+        Ok(true)
+    }
+}
+
+/// Wraps a key as its place and 32 bytes in clear. Answers as scripted, and otherwise as KMS does.
+#[derive(Default)]
+struct Script {
+    down: bool,
+    made: u8,
+    unwrapped: usize,
+    /// How many unwraps are under way, and were at most.
+    flights: (usize, usize),
+    answers: VecDeque<UnwrapError>,
+}
+
+struct ScriptedKms(Arc<Mutex<Script>>);
+
+fn place(organization: &OrganizationId, version: u32) -> Vec<u8> {
+    format!("{organization}/v{version}/").into_bytes()
+}
+
+#[async_trait]
+impl Wrapping for ScriptedKms {
+    async fn generate(&self, organization: &OrganizationId, version: u32) -> Result<Vec<u8>, Unavailable> {
+        let mut script = self.0.lock().unwrap();
+        if script.down {
+            return Err(Unavailable::new("make a branch key", "down"));
+        }
+        script.made = script.made.wrapping_add(1);
+        Ok([place(organization, version), vec![script.made; 32]].concat())
+    }
+    async fn unwrap(&self, organization: &OrganizationId, version: u32, wrapped: &[u8]) -> Result<MasterKey, UnwrapError> {
+        {
+            let mut script = self.0.lock().unwrap();
+            script.unwrapped += 1;
+            script.flights.0 += 1;
+            script.flights.1 = script.flights.1.max(script.flights.0);
+        }
+        tokio::task::yield_now().await;
+        let mut script = self.0.lock().unwrap();
+        script.flights.0 -= 1;
+        if script.down {
+            return Err(Unavailable::new("unwrap a branch key", "down").into());
+        }
+        if let Some(answer) = script.answers.pop_front() {
+            return Err(answer);
+        }
+        let key = wrapped.strip_prefix(place(organization, version).as_slice()).ok_or(UnwrapError::Refused)?;
+        Ok(MasterKey::new(key.try_into().unwrap()))
+    }
+}
+
+struct World {
+    keyring: Keyring,
+    kms: Arc<Mutex<Script>>,
+    rows: Arc<Rows>,
+    clock: Arc<Hand>,
+    entropy: Arc<Counter>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Arc::default(), Arc::default())
+    }
+
+    fn with(rows: Arc<Rows>, kms: Arc<Mutex<Script>>) -> Self {
+        let clock = Arc::new(Hand(Mutex::new(datetime!(2026-11-22 10:00 UTC))));
+        let entropy = Arc::new(Counter::default());
+        let wrapping = Box::new(ScriptedKms(Arc::clone(&kms)));
+        let keyring = Keyring::over(wrapping, Arc::clone(&rows) as _, Arc::clone(&clock) as _, Arc::clone(&entropy) as _);
+        Self { keyring, kms, rows, clock, entropy }
+    }
+
+    fn unwrapped(&self) -> usize {
+        std::mem::take(&mut self.kms.lock().unwrap().unwrapped)
+    }
+
+    fn down(&self, down: bool) {
+        self.kms.lock().unwrap().down = down;
+    }
+
+    async fn seal(&self, context: SealContext<'_>) -> Vec<u8> {
+        let sealer = self.keyring.sealer(context.organization).await.unwrap();
+        let salt = sealer.reserve().unwrap();
+        sealer.seal(context, &Secret::new("token".to_owned()), salt).unwrap()
+    }
+}
+
+fn org(name: &str) -> OrganizationId {
+    OrganizationId::try_from(name).unwrap()
+}
+
+fn auth(last: char) -> AuthorizationId {
+    AuthorizationId::try_from(format!("auth_01jd000000000000000000000{last}")).unwrap()
+}
+
+fn is_broken<T>(opened: &Result<T, CipherError>) -> bool {
+    matches!(opened, Err(CipherError::Broken { .. }))
+}
+
+#[tokio::test]
+async fn s66_a_ciphertext_opens_at_its_place_and_at_no_other() {
+    let world = World::new();
+    let mut places = Vec::new();
+    for organization in [org("org_1"), org("org_2")] {
+        for authorization in [auth('0'), auth('1')] {
+            for field in [TokenField::Access, TokenField::Refresh] {
+                for generation in [1, 2, 12] {
+                    places.push((organization.clone(), authorization.clone(), field, generation));
+                }
+            }
+        }
+    }
+    let contexts: Vec<_> = places
+        .iter()
+        .map(|(organization, authorization, field, generation)| SealContext {
+            organization,
+            authorization,
+            field: *field,
+            generation: *generation,
+        })
+        .collect();
+    let mut sealed = Vec::new();
+    for context in &contexts {
+        sealed.push(world.seal(*context).await);
+    }
+    for (from, ciphertext) in sealed.iter().enumerate() {
+        for (to, context) in contexts.iter().enumerate() {
+            let opened = world.keyring.open(*context, ciphertext).await;
+            if from == to {
+                assert_eq!(opened.unwrap().expose(), "token");
+            } else {
+                assert!(is_broken(&opened), "{from} opened at {to}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn s66_any_change_of_a_ciphertext_breaks_it() {
+    let world = World::new();
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    let sealed = world.seal(context).await;
+    for at in 0..sealed.len() {
+        let mut altered = sealed.clone();
+        altered[at] ^= 1;
+        assert!(is_broken(&world.keyring.open(context, &altered).await), "byte {at}");
+        assert!(is_broken(&world.keyring.open(context, &sealed[..at]).await), "cut at {at}");
+    }
+    // A wrapped key of another organization, put in place by somebody with access to the table.
+    let other = World::with(Arc::clone(&world.rows), Arc::clone(&world.kms));
+    world.seal(SealContext { organization: &org("org_2"), ..context }).await;
+    let stolen = world.rows.keys.lock().unwrap()[&("org_2".to_owned(), 1)].clone();
+    world.rows.keys.lock().unwrap().insert(("org_1".to_owned(), 1), stolen);
+    assert!(is_broken(&other.keyring.open(context, &sealed).await));
+    assert!(matches!(other.keyring.sealer(&organization).await.map(|_| ()), Err(CipherError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn s67_two_messages_never_share_a_salt() {
+    let world = World::new();
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    assert_ne!(world.seal(context).await, world.seal(context).await);
+    let sealer = world.keyring.sealer(&organization).await.unwrap();
+    let reserved = sealer.reserve().unwrap();
+    world.entropy.0.lock().unwrap().1 = true;
+    assert!(sealer.reserve().is_err());
+    // Reserved before, it seals whatever happens now (I7).
+    world.down(true);
+    world.clock.advance(Duration::DAY);
+    assert!(sealer.seal(context, &Secret::new("token".to_owned()), reserved).is_ok());
+}
+
+#[tokio::test]
+async fn one_branch_key_is_made_however_many_begin() {
+    let world = World::new();
+    let organization = org("org_1");
+    let sealers = join_all((0..8).map(|_| world.keyring.sealer(&organization))).await;
+    assert!(sealers.iter().all(Result::is_ok));
+    assert_eq!(world.rows.keys.lock().unwrap().len(), 1);
+    assert_eq!(world.kms.lock().unwrap().flights.1, 1, "one at a time");
+
+    // Somebody else put a key between our read and our put: theirs is used.
+    let late = World::with(Arc::clone(&world.rows), Arc::clone(&world.kms));
+    *world.rows.blind_reads.lock().unwrap() = 1;
+    let context = SealContext { organization: &org("org_1"), authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let sealed = late.seal(context).await;
+    assert_eq!(world.keyring.open(context, &sealed).await.unwrap().expose(), "token");
+}
+
+#[tokio::test]
+async fn a_key_is_fetched_again_from_the_fourth_minute_by_one_caller() {
+    let world = World::new();
+    let organization = org("org_1");
+    world.keyring.sealer(&organization).await.unwrap();
+    assert_eq!(world.unwrapped(), 1);
+    world.clock.advance(Duration::seconds(239));
+    world.keyring.sealer(&organization).await.unwrap();
+    assert_eq!(world.unwrapped(), 0);
+    world.clock.advance(Duration::seconds(1));
+    join_all((0..8).map(|_| world.keyring.sealer(&organization))).await;
+    assert_eq!(world.unwrapped(), 1);
+    world.clock.advance(Duration::minutes(6));
+    join_all((0..8).map(|_| world.keyring.sealer(&organization))).await;
+    assert_eq!(world.unwrapped(), 1);
+}
+
+#[tokio::test]
+async fn kms_down_for_an_hour_does_not_stop_what_is_warm() {
+    let world = World::new();
+    let context = SealContext { organization: &org("org_1"), authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let sealed = world.seal(context).await;
+    world.unwrapped();
+    world.down(true);
+    for _ in 0..59 {
+        world.clock.advance(Duration::MINUTE);
+        for _ in 0..3 {
+            assert_eq!(world.keyring.open(context, &sealed).await.unwrap().expose(), "token");
+        }
+    }
+    assert_eq!(world.unwrapped(), 56, "once per minute from the fourth on, not once per request");
+    world.clock.advance(Duration::MINUTE);
+    assert!(matches!(world.keyring.open(context, &sealed).await, Err(CipherError::Unavailable(_))));
+    world.down(false);
+    assert!(world.keyring.open(context, &sealed).await.is_ok());
+    assert!(matches!(World::new().keyring.open(context, &sealed).await, Err(CipherError::Broken { .. })), "no such key there");
+}
+
+#[tokio::test]
+async fn a_key_that_kms_refuses_is_a_broken_ciphertext_and_not_used_on() {
+    let world = World::new();
+    let context = SealContext { organization: &org("org_1"), authorization: &auth('0'), field: TokenField::Refresh, generation: 1 };
+    let sealed = world.seal(context).await;
+    world.clock.advance(Duration::minutes(10));
+    world.kms.lock().unwrap().answers.push_back(UnwrapError::Refused);
+    assert!(is_broken(&world.keyring.open(context, &sealed).await));
+    assert!(world.kms.lock().unwrap().answers.is_empty());
+}
+
+#[tokio::test]
+async fn s69_after_a_rotation_the_new_version_seals_and_the_old_one_opens() {
+    let world = World::new();
+    let organization = org("org_1");
+    let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let old = world.seal(context).await;
+    assert_eq!(old[..5], [1, 0, 0, 0, 1]);
+    let wrapped = [place(&organization, 2), vec![77; 32]].concat();
+    let second = WrappedBranchKey { version: 2, wrapped, created_at: world.clock.now(), active: 2 };
+    assert!(world.rows.put_branch_key(&organization, &second).await.unwrap());
+    world.rows.keys.lock().unwrap().get_mut(&("org_1".to_owned(), 1)).unwrap().active = 2;
+    world.clock.advance(Duration::minutes(6));
+    let new = world.seal(context).await;
+    assert_eq!(new[..5], [1, 0, 0, 0, 2]);
+    for sealed in [&old, &new] {
+        assert_eq!(world.keyring.open(context, sealed).await.unwrap().expose(), "token");
+    }
+    // A message cannot be passed off as one of another version.
+    let mut relabelled = new;
+    relabelled[4] = 1;
+    assert!(is_broken(&world.keyring.open(context, &relabelled).await));
+}
+
+#[tokio::test]
+async fn the_number_of_keys_at_hand_is_bounded() {
+    let world = World::new();
+    for number in 0..1_010 {
+        world.keyring.sealer(&org(&format!("org_{number}"))).await.unwrap();
+        world.keyring.sealer(&org("org_0")).await.unwrap();
+    }
+    assert_eq!(world.keyring.cache.len(), 1_000);
+    world.unwrapped();
+    world.keyring.sealer(&org("org_0")).await.unwrap();
+    assert_eq!(world.unwrapped(), 0, "what is in use stays");
+    world.keyring.sealer(&org("org_1")).await.unwrap();
+    assert_eq!(world.unwrapped(), 1);
+}

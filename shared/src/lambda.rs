@@ -1,0 +1,43 @@
+//! What the functions' `main`s have in common: start, and then serve the Runtime API.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use lambda_http::lambda_runtime;
+use lambda_http::{LambdaEvent, service_fn};
+use serde_json::Value;
+
+use crate::config::{Need, Settings};
+use crate::http::event::{self, Handler};
+use crate::system::{SystemClock, SystemEntropy};
+use crate::telemetry;
+use crate::wiring::{StartError, Wiring, sdk_config};
+
+/// Wires a function in Lambda. A fault is one line on standard error and exit status 2: no invocation is ever served by a
+/// function that is configured wrongly.
+pub async fn start(needs: &[Need]) -> Wiring {
+    let clock = Arc::new(SystemClock);
+    telemetry::start(clock.clone(), Box::new(|| Box::new(std::io::stdout().lock())));
+    let settings = Settings::from_environment();
+    let sdk = sdk_config(&settings);
+    match Wiring::start(settings, needs, sdk, clock, Arc::new(SystemEntropy)).await {
+        Ok(wiring) => wiring,
+        Err(error) => stop(&error),
+    }
+}
+
+fn stop(error: &StartError) -> ! {
+    // Nothing more can be done if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "cannot start: {}", telemetry::chain(error));
+    std::process::exit(2)
+}
+
+/// Serves an HTTP function until the runtime ends it.
+pub async fn run_http(handler: impl Handler) -> Result<(), lambda_runtime::Error> {
+    let handler: Arc<dyn Handler> = Arc::new(handler);
+    lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Value>| {
+        let handler = Arc::clone(&handler);
+        async move { event::serve(handler, invocation.payload, invocation.context).await.map_err(|e| telemetry::chain(&e)) }
+    }))
+    .await
+}

@@ -1,0 +1,26 @@
+//! Workflow authorizations on AWS: the crate that every function shares.
+//!
+//! * [`domain`]: what it is about, without any I/O.
+//! * [`ports`]: what the use cases need from the world, as traits.
+//! * [`usecases`]: what the service does, one file per story.
+//! * [`dynamodb`], [`kms`], [`secrets`], [`sqs`], [`oauth`]: the adapters behind the ports. None knows another.
+//! * [`http`]: the inbound edge.
+//! * [`aead`], [`json`]: the one way to seal, and the one way to read JSON from outside.
+//! * [`config`], [`telemetry`], [`system`], [`wiring`], [`lambda`]: what a `main` is made of.
+
+pub mod aead;
+pub mod config;
+pub mod domain;
+pub mod dynamodb;
+pub mod http;
+pub mod json;
+pub mod kms;
+pub mod lambda;
+pub mod oauth;
+pub mod ports;
+pub mod secrets;
+pub mod sqs;
+pub mod system;
+pub mod telemetry;
+pub mod usecases;
+pub mod wiring;

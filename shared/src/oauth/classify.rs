@@ -1,0 +1,168 @@
+//! From an answer of a token or revocation endpoint to what follows from it (design section 5): the one table.
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use time::format_description::well_known::Rfc2822;
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::connection::Dialect;
+use crate::ports::provider::ProviderError;
+
+/// No error code is longer than this in our logs.
+const MAX_CODE: usize = 64;
+/// The code of a client that did not prove itself: nothing was consumed, another secret may be tried.
+pub(super) const INVALID_CLIENT: &str = "invalid_client";
+
+/// The error of an answer; `None` if it is a success. `error` is the body's OAuth error code, if it has one.
+pub(super) fn classify(status: u16, error: Option<&str>, retry_after: Option<Duration>, dialect: Dialect) -> Option<ProviderError> {
+    let unavailable = || ProviderError::Unavailable { status: Some(status), retry_after, source: None };
+    let meaning = error.map(|code| (meaning(code, dialect), code));
+    Some(match (meaning, status) {
+        // Refused for good, whatever the status says.
+        (Some((Meaning::Grant, _)), _) => ProviderError::InvalidGrant,
+        (_, 408 | 429 | 500..) | (Some((Meaning::Passing, _)), _) => unavailable(),
+        // A bare 401 is what servers say to Basic credentials that they do not know (RFC 6749 section 5.2).
+        (Some((Meaning::Secret, _)), _) | (None, 401) => ProviderError::Misconfigured { code: INVALID_CLIENT.to_owned() },
+        (Some((Meaning::Client, code)), _) => ProviderError::Misconfigured { code: clean(code) },
+        (Some((Meaning::Request, code)), _) => ProviderError::Refused { code: clean(code) },
+        (None, 200..=299) => return None,
+        (None, 300..=399) => ProviderError::AnswerInvalid { why: "it is a redirect" },
+        // A refusal in no OAuth words comes from something in front of the provider; it may have passed by the next time.
+        (None, _) => unavailable(),
+    })
+}
+
+/// Whether the same request with another of the client's secrets may succeed.
+pub(super) fn is_wrong_secret(error: &ProviderError) -> bool {
+    matches!(error, ProviderError::Misconfigured { code } if code == INVALID_CLIENT)
+}
+
+enum Meaning {
+    Grant,
+    Secret,
+    Client,
+    Passing,
+    Request,
+}
+
+fn meaning(code: &str, dialect: Dialect) -> Meaning {
+    match (code, dialect) {
+        ("invalid_grant", _)
+        | ("bad_refresh_token" | "bad_verification_code", Dialect::GitHub)
+        | (
+            "invalid_refresh_token"
+            | "token_revoked"
+            | "token_expired"
+            | "invalid_code"
+            | "code_already_used"
+            | "code_expired"
+            | "account_inactive",
+            Dialect::Slack,
+        ) => Meaning::Grant,
+        ("invalid_client", _) | ("incorrect_client_credentials", Dialect::GitHub) | ("bad_client_secret", Dialect::Slack) => {
+            Meaning::Secret
+        }
+        ("unauthorized_client" | "redirect_uri_mismatch", _)
+        | ("application_suspended", Dialect::GitHub)
+        | (
+            "invalid_client_id" | "bad_redirect_uri" | "invalid_team_for_non_distributed_app" | "oauth_authorization_url_mismatch",
+            Dialect::Slack,
+        ) => Meaning::Client,
+        ("temporarily_unavailable" | "server_error" | "slow_down", _)
+        | ("ratelimited" | "rate_limited" | "service_unavailable" | "fatal_error" | "internal_error" | "request_timeout", Dialect::Slack) => {
+            Meaning::Passing
+        }
+        _ => Meaning::Request,
+    }
+}
+
+/// A provider's code as a log may show it: cut, and without anything but the characters of codes (ASVS 16.4.1).
+fn clean(code: &str) -> String {
+    let kept: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')).take(MAX_CODE).collect();
+    if kept.is_empty() { "unknown_error".to_owned() } else { kept }
+}
+
+/// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::seconds(seconds.into()));
+    }
+    let at = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+    Some((at - now).max(Duration::ZERO))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod tests {
+    use super::*;
+    use Dialect::{GitHub, Slack, Standard};
+    use time::macros::datetime;
+
+    fn named(error: Option<ProviderError>) -> String {
+        match error {
+            None => "success".to_owned(),
+            Some(ProviderError::InvalidGrant) => "grant".to_owned(),
+            Some(ProviderError::Refused { code }) => format!("refused {code}"),
+            Some(ProviderError::Misconfigured { code }) => format!("client {code}"),
+            Some(ProviderError::Unavailable { .. }) => "passing".to_owned(),
+            Some(ProviderError::AnswerInvalid { .. }) => "garbage".to_owned(),
+            Some(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_answer_has_one_meaning() {
+        for (status, error, dialect, expected) in [
+            (200, None, Standard, "success"),
+            (204, None, Standard, "success"),
+            (400, Some("invalid_grant"), Standard, "grant"),
+            (401, Some("invalid_grant"), Standard, "grant"),
+            (200, Some("invalid_grant"), Standard, "grant"),
+            (500, Some("invalid_grant"), Standard, "grant"),
+            (200, Some("bad_refresh_token"), GitHub, "grant"),
+            (200, Some("bad_verification_code"), GitHub, "grant"),
+            (400, Some("bad_refresh_token"), Standard, "refused bad_refresh_token"),
+            (200, Some("incorrect_client_credentials"), GitHub, "client invalid_client"),
+            (200, Some("redirect_uri_mismatch"), GitHub, "client redirect_uri_mismatch"),
+            (200, Some("unverified_user_email"), GitHub, "refused unverified_user_email"),
+            (200, Some("invalid_refresh_token"), Slack, "grant"),
+            (200, Some("token_revoked"), Slack, "grant"),
+            (200, Some("invalid_code"), Slack, "grant"),
+            (200, Some("code_already_used"), Slack, "grant"),
+            (200, Some("bad_client_secret"), Slack, "client invalid_client"),
+            (200, Some("invalid_client_id"), Slack, "client invalid_client_id"),
+            (200, Some("ratelimited"), Slack, "passing"),
+            (401, Some("invalid_client"), Standard, "client invalid_client"),
+            (400, Some("unauthorized_client"), Standard, "client unauthorized_client"),
+            (401, None, Standard, "client invalid_client"),
+            (400, Some("invalid_scope"), Standard, "refused invalid_scope"),
+            (400, Some("x\u{1b}[31m<script>y"), Standard, "refused x31mscripty"),
+            (400, Some("\u{7}"), Standard, "refused unknown_error"),
+            (400, Some("temporarily_unavailable"), Standard, "passing"),
+            (403, None, Standard, "passing"),
+            (404, None, Standard, "passing"),
+            (408, None, Standard, "passing"),
+            (429, Some("invalid_client"), Standard, "passing"),
+            (503, Some("invalid_client"), Standard, "passing"),
+            (500, None, Standard, "passing"),
+            (302, None, Standard, "garbage"),
+            (307, None, Standard, "garbage"),
+        ] {
+            assert_eq!(named(classify(status, error, None, dialect)), expected, "{status} {error:?} {dialect:?}");
+        }
+        let long = "x".repeat(1000);
+        assert_eq!(named(classify(400, Some(&long), None, Standard)).len(), "refused ".len() + MAX_CODE);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = datetime!(2026-11-22 10:00 UTC);
+        let told = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]), now);
+        assert_eq!(told("120"), Some(Duration::seconds(120)));
+        assert_eq!(told("Sun, 22 Nov 2026 10:01:00 GMT"), Some(Duration::minutes(1)));
+        assert_eq!(told("Sun, 22 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(told("-5"), None);
+        assert_eq!(told("soon"), None);
+    }
+}

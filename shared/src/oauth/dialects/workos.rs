@@ -1,0 +1,171 @@
+//! WorkOS User Management (contract section 10): requests are JSON, the identity is the member `user`, and what is revoked is the
+//! session that the access token names.
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::domain::authorization::Identity;
+use crate::domain::caller::Person;
+use crate::domain::connection::{Connection, Dialect, Kind, WorkOsSelector};
+use crate::domain::scopes::Scopes;
+use crate::domain::secret::Secret;
+use crate::oauth::authorization_url::Parameters;
+use crate::oauth::classify::{classify, is_wrong_secret, retry_after};
+use crate::oauth::client_authentication::Proof;
+use crate::oauth::discovery::below;
+use crate::oauth::id_token::is_subject;
+use crate::oauth::identity::{email_text, is_true};
+use crate::oauth::token_endpoint::{Grant, Redeemed, lifetime_of};
+use crate::oauth::{Provider, json, jwt, token_answer};
+use crate::ports::provider::{ProviderError, Receipt, TokenAnswer};
+
+/// Exactly one of `provider`, `connection_id` and `organization_id`, and the scopes at the provider behind it.
+pub(in crate::oauth) fn add_selection(all: &mut Parameters, selector: &WorkOsSelector, scopes: &Scopes) {
+    match selector {
+        WorkOsSelector::Provider(name) => all.add("provider", name),
+        WorkOsSelector::Connection(id) => all.add("connection_id", id),
+        WorkOsSelector::Organization(id) => all.add("organization_id", id),
+    };
+    for scope in scopes.iter() {
+        all.repeat("provider_scopes", scope);
+    }
+}
+
+/// Who signed in: `user`, of `organization_id`.
+pub(in crate::oauth) fn identity(connection: &Connection, answer: &Map<String, Value>) -> Result<Identity, ProviderError> {
+    let user = answer.get("user").and_then(Value::as_object).ok_or(ProviderError::IdentityInvalid { why: "the answer has no user" })?;
+    let subject = user.get("id").and_then(Value::as_str).filter(|id| is_subject(id));
+    let subject = subject.ok_or(ProviderError::IdentityInvalid { why: "the user has no id" })?.to_owned();
+    let email = user.get("email").and_then(Value::as_str).and_then(email_text);
+    Ok(Identity {
+        person: Person { issuer: connection.identity_issuer(), subject },
+        email_verified: email.is_some() && is_true(user.get("email_verified")),
+        email,
+        organization: answer.get("organization_id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned),
+    })
+}
+
+impl Provider {
+    /// Redeems a grant at `authenticate`.
+    pub(in crate::oauth) async fn authenticate(
+        &self,
+        connection: &Connection,
+        endpoint: &Url,
+        proofs: &[Proof],
+        grant: Grant<'_>,
+    ) -> Result<Redeemed, ProviderError> {
+        let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
+        for proof in proofs {
+            let request = post(endpoint, None, &grant_body(&connection.client_id, proof, grant))?;
+            let requested_at = self.clock.now();
+            let answer = self.http.send(request).await?;
+            match members(&answer, self.clock.now()) {
+                Err(error) if is_wrong_secret(&error) => refused = error,
+                Err(error) => return Err(error),
+                Ok(rest) => return Ok(redeemed(rest, requested_at)),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Ends the session that the access token belongs to. Where only a refresh token is left, it is used once more to learn which.
+    pub(in crate::oauth) async fn end_session(
+        &self,
+        connection: &Connection,
+        refresh_token: Option<&Secret>,
+        access_token: Option<&Secret>,
+    ) -> Result<Receipt, ProviderError> {
+        let Kind::WorkOs { base_url, .. } = &connection.kind else { return Ok(Receipt::Unsupported) };
+        let proofs = self.proofs(connection, base_url.as_str()).await?;
+        let mut session = access_token.and_then(|token| jwt::unverified_text(token.expose(), "sid"));
+        if session.is_none() {
+            let Some(refresh_token) = refresh_token else { return Ok(Receipt::Unsupported) };
+            let endpoint = below(base_url, "user_management/authenticate");
+            match self.authenticate(connection, &endpoint, &proofs, Grant::Refresh(refresh_token)).await {
+                Ok(redeemed) => session = jwt::unverified_text(redeemed.tokens.access_token.expose(), "sid"),
+                Err(ProviderError::InvalidGrant) => return Ok(Receipt::Revoked),
+                Err(error) => return Err(error),
+            }
+        }
+        let session = session.ok_or(ProviderError::AnswerInvalid { why: "its access token names no session" })?;
+        let endpoint = below(base_url, "user_management/sessions/revoke");
+        let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
+        for proof in &proofs {
+            let answer = self.http.send(post(&endpoint, secret_of(proof), &json!({ "session_id": session }))?).await?;
+            let wait = retry_after(&answer.headers, self.clock.now());
+            match classify(answer.status.as_u16(), None, wait, Dialect::Standard) {
+                None => return Ok(Receipt::Revoked),
+                // A session that is not there any more is what was asked for.
+                Some(_) if matches!(answer.status.as_u16(), 400 | 404 | 422) => return Ok(Receipt::Revoked),
+                Some(error) if is_wrong_secret(&error) => refused = error,
+                Some(error) => return Err(error),
+            }
+        }
+        Err(refused)
+    }
+}
+
+fn secret_of(proof: &Proof) -> Option<&Secret> {
+    match proof {
+        Proof::Basic(secret) | Proof::Post(secret) => Some(secret),
+        Proof::Assertion(_) | Proof::Public => None,
+    }
+}
+
+fn grant_body(client_id: &str, proof: &Proof, grant: Grant<'_>) -> Value {
+    let mut body = match grant {
+        Grant::Code(exchange) => json!({
+            "client_id": client_id,
+            "grant_type": "authorization_code",
+            "code": exchange.code.expose(),
+            "code_verifier": exchange.secrets.code_verifier.expose(),
+        }),
+        Grant::Refresh(token) => json!({ "client_id": client_id, "grant_type": "refresh_token", "refresh_token": token.expose() }),
+    };
+    if let Some(secret) = secret_of(proof) {
+        body["client_secret"] = secret.expose().into();
+    }
+    body
+}
+
+fn post(endpoint: &Url, bearer: Option<&Secret>, body: &Value) -> Result<Request<Vec<u8>>, ProviderError> {
+    let unusable = || ProviderError::Misconfigured { code: "endpoint_not_a_url".to_owned() };
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(endpoint.as_str())
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/json");
+    if let Some(secret) = bearer {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", secret.expose())).map_err(|_| unusable())?;
+        value.set_sensitive(true);
+        request = request.header(AUTHORIZATION, value);
+    }
+    request.body(body.to_string().into_bytes()).map_err(|_| unusable())
+}
+
+/// A success names no token type: it is Bearer. An error has `error` or, outside OAuth, `code`.
+fn members(answer: &crate::oauth::egress::Answer, now: time::OffsetDateTime) -> Result<Map<String, Value>, ProviderError> {
+    let mut object = json::parse_object(&answer.body).unwrap_or_default();
+    let error = object.get("error").or_else(|| object.get("code")).and_then(Value::as_str);
+    if let Some(error) = classify(answer.status.as_u16(), error, retry_after(&answer.headers, now), Dialect::Standard) {
+        return Err(error);
+    }
+    object.entry("token_type").or_insert_with(|| "Bearer".into());
+    token_answer::normalized(object)
+}
+
+fn redeemed(rest: Map<String, Value>, requested_at: time::OffsetDateTime) -> Redeemed {
+    let text = |name: &str| rest.get(name).and_then(Value::as_str).map(str::to_owned);
+    let access_token = text("access_token").unwrap_or_default();
+    let told = rest.get("expires_in").and_then(Value::as_i64).map(time::Duration::seconds);
+    let tokens = TokenAnswer {
+        expires_in: told.or_else(|| lifetime_of(&access_token, requested_at)),
+        access_token: Secret::new(access_token),
+        refresh_token: text("refresh_token").map(Secret::new),
+        scopes: None,
+        requested_at,
+    };
+    Redeemed { tokens, rest }
+}

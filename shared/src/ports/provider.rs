@@ -1,0 +1,215 @@
+//! What the use cases ask of an identity provider. How it speaks is the adapter's business (contract section 10).
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use time::{Duration, OffsetDateTime};
+use url::Url;
+
+use crate::domain::authorization::Identity;
+use crate::domain::caller::Person;
+use crate::domain::connection::Connection;
+use crate::domain::flow::FlowSecrets;
+use crate::domain::scopes::Scopes;
+use crate::domain::secret::Secret;
+
+/// What the caller adds to an authorization request (contract section 4).
+#[derive(Debug, Clone, Default)]
+pub struct Hints {
+    /// Who will sign in.
+    pub login_hint: Option<String>,
+    /// Which domain they belong to.
+    pub domain_hint: Option<String>,
+    /// OpenID Connect `prompt`.
+    pub prompt: Option<String>,
+    /// OpenID Connect `max_age`, in seconds.
+    pub max_age: Option<u64>,
+    /// `AuthKit`: `sign-in` or `sign-up`.
+    pub screen_hint: Option<String>,
+    /// Whatever else this provider understands; no reserved name.
+    pub query_params: BTreeMap<String, String>,
+}
+
+/// One authorization request (RFC 6749 section 4.1.1).
+#[derive(Debug)]
+pub struct AuthorizationRequest<'a> {
+    /// This service's callback for the connection.
+    pub redirect_uri: &'a Url,
+    /// The sealed flow.
+    pub state: &'a str,
+    /// The PKCE verifier, sent as its S256 challenge, and the nonce.
+    pub secrets: &'a FlowSecrets,
+    /// What is asked for.
+    pub scopes: &'a Scopes,
+    /// What the caller adds.
+    pub hints: &'a Hints,
+}
+
+/// Makes authorization URLs.
+#[async_trait]
+pub trait AuthorizationUrls: Send + Sync {
+    /// The URL that a browser opens.
+    async fn authorization_url(&self, connection: &Connection, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError>;
+}
+
+/// What the metadata says about the `iss` parameter of an authorization response (RFC 9207).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerParameter {
+    /// What it must equal, if the provider has an issuer.
+    pub issuer: Option<String>,
+    /// Whether the provider advertises that it always sends it.
+    pub advertised: bool,
+}
+
+impl IssuerParameter {
+    /// Exact comparison; missing where advertised and present where not advertised are both refused (RFC 9207 section 2.4).
+    #[must_use]
+    pub fn accepts(&self, received: Option<&str>) -> bool {
+        match received {
+            Some(received) => self.advertised && self.issuer.as_deref() == Some(received),
+            None => !self.advertised,
+        }
+    }
+}
+
+/// What a provider says about itself.
+#[async_trait]
+pub trait ProviderMetadata: Send + Sync {
+    /// How to judge the `iss` parameter of a callback.
+    async fn issuer_parameter(&self, connection: &Connection) -> Result<IssuerParameter, ProviderError>;
+    /// Whether it can be asked to revoke tokens.
+    async fn supports_revocation(&self, connection: &Connection) -> Result<bool, ProviderError>;
+}
+
+/// A successful answer of a token endpoint (RFC 6749 section 5.1).
+#[derive(Debug)]
+pub struct TokenAnswer {
+    /// The access token, of type Bearer.
+    pub access_token: Secret,
+    /// The refresh token, if one came.
+    pub refresh_token: Option<Secret>,
+    /// `expires_in`, or what the token's own `exp` says.
+    pub expires_in: Option<Duration>,
+    /// The granted scopes, if the answer names them; otherwise they are the requested ones.
+    pub scopes: Option<Scopes>,
+    /// When the request was sent.
+    pub requested_at: OffsetDateTime,
+}
+
+/// A code exchanged. The tokens are there even when the identity is not to be trusted: somebody has to revoke them.
+#[derive(Debug)]
+pub struct Exchanged {
+    /// What the provider gave.
+    pub tokens: TokenAnswer,
+    /// Who signed in, validated; or which check failed.
+    pub identity: Result<Identity, ProviderError>,
+}
+
+/// One code exchange (RFC 6749 section 4.1.3).
+#[derive(Debug)]
+pub struct CodeExchange<'a> {
+    /// The provider's code.
+    pub code: &'a Secret,
+    /// The same redirect URI as in the authorization request.
+    pub redirect_uri: &'a Url,
+    /// The PKCE verifier and the nonce.
+    pub secrets: &'a FlowSecrets,
+}
+
+/// Redeems codes.
+#[async_trait]
+pub trait CodeExchanges: Send + Sync {
+    /// Exchanges a code, once. It is never repeated after it may have been sent.
+    async fn exchange_code(&self, connection: &Connection, exchange: &CodeExchange<'_>) -> Result<Exchanged, ProviderError>;
+}
+
+/// Redeems refresh tokens.
+#[async_trait]
+pub trait Refreshes: Send + Sync {
+    /// Refreshes (RFC 6749 section 6). If the answer holds an id_token it is held to `person` (OpenID Connect Core section 12.2).
+    async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<TokenAnswer, ProviderError>;
+}
+
+/// Asks who a token belongs to.
+#[async_trait]
+pub trait UserInfo: Send + Sync {
+    /// Proves an access token at the userinfo endpoint; `Ok(None)` where there is none.
+    async fn userinfo(&self, connection: &Connection, access_token: &Secret) -> Result<Option<Identity>, ProviderError>;
+}
+
+/// Revokes tokens.
+#[async_trait]
+pub trait Revocations: Send + Sync {
+    /// Revokes the tokens, refresh token first (RFC 7009), and tells what came of it.
+    async fn revoke_tokens(
+        &self,
+        connection: &Connection,
+        refresh_token: Option<&Secret>,
+        access_token: Option<&Secret>,
+    ) -> Result<Receipt, ProviderError>;
+}
+
+/// What a provider did about a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It revoked, or the token was unknown to it.
+    Revoked,
+    /// It has no way to revoke.
+    Unsupported,
+}
+
+/// Why a provider did not do what it was asked, classified by what follows from it (design section 5).
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// `invalid_grant` in whatever dialect: the code or refresh token is refused for good.
+    #[error("provider refused the grant")]
+    InvalidGrant,
+    /// Another OAuth error about this request.
+    #[error("provider answered with the OAuth error {code}")]
+    Refused {
+        /// The error code, cut and cleaned.
+        code: String,
+    },
+    /// The operator's fault: `invalid_client`, `unauthorized_client`, a redirect mismatch, a missing client secret.
+    #[error("provider refused this client: {code}")]
+    Misconfigured {
+        /// The error code or what is missing.
+        code: String,
+    },
+    /// Passing: unreachable, 408, 429, 5xx.
+    #[error("provider is not available")]
+    Unavailable {
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
+        /// What `Retry-After` asked for.
+        retry_after: Option<Duration>,
+        /// How the connection failed, if it did.
+        #[source]
+        source: Option<super::Source>,
+    },
+    /// The request was sent, and its answer never came: what it did is unknown.
+    #[error("provider's answer was lost")]
+    AnswerLost {
+        /// How it was lost.
+        #[source]
+        source: Option<super::Source>,
+    },
+    /// A success that makes no sense.
+    #[error("provider's answer is not usable: {why}")]
+    AnswerInvalid {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The id_token or userinfo does not hold.
+    #[error("identity is not proved: {why}")]
+    IdentityInvalid {
+        /// Which check failed.
+        why: &'static str,
+    },
+    /// A refresh answered for another identity than the stored one.
+    #[error("provider answered for another identity")]
+    IdentityChanged,
+    /// A part of ours was down before anything was sent.
+    #[error(transparent)]
+    Ours(#[from] super::Unavailable),
+}

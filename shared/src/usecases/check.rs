@@ -1,0 +1,166 @@
+//! Prove that an authorization works, without handing anything out (contract section 9).
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::Call;
+use super::audit::Act;
+use super::refresh::{Refreshed, Refresher, context};
+use crate::domain::authorization::{Authorization, Reason, Status};
+use crate::domain::caller::Caller;
+use crate::domain::directory::Directory;
+use crate::domain::ids::AuthorizationId;
+use crate::domain::scopes::Scopes;
+use crate::ports::Unavailable;
+use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
+use crate::ports::clock::Clock;
+use crate::ports::provider::{ProviderError, UserInfo};
+use crate::ports::store::RefreshStore;
+
+/// The use case with what it needs.
+pub struct Check {
+    /// Reads and claims.
+    pub store: Arc<dyn RefreshStore>,
+    /// Refreshes what can be refreshed.
+    pub refresher: Arc<Refresher>,
+    /// Asks for what cannot.
+    pub userinfo: Arc<dyn UserInfo>,
+    /// Opens the access token.
+    pub cipher: Arc<dyn TokenCipher>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Report {
+    /// Whether the provider honoured it just now.
+    pub ok: bool,
+    /// The status afterwards.
+    pub status: Status,
+    /// When it was checked.
+    pub checked_at: OffsetDateTime,
+    /// What is granted.
+    pub scopes: Scopes,
+    /// What bound workflows require and is not granted.
+    pub missing_scopes: Scopes,
+    /// When the access token ends.
+    pub access_expires_at: OffsetDateTime,
+    /// Why it is not ok: the reason of the status, or `provider_unavailable`.
+    pub reason: Option<&'static str>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// No such authorization in this organization.
+    #[error("no such authorization")]
+    NotFound,
+    /// A part of ours is down.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The stored tokens do not open.
+    #[error("failed to open the stored token")]
+    Cipher(#[source] CipherError),
+}
+
+impl From<CipherError> for CheckError {
+    fn from(error: CipherError) -> Self {
+        match error {
+            CipherError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            broken @ CipherError::Broken { .. } => Self::Cipher(broken),
+        }
+    }
+}
+
+impl Check {
+    /// Checks an authorization of the caller's organization.
+    pub async fn check(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<Report, CheckError> {
+        let read = self
+            .store
+            .authorization(&caller.organization, id)
+            .await?
+            .filter(|a| a.status != Status::Deleted)
+            .ok_or(CheckError::NotFound)?;
+        let (now_is, failure) = self.prove(call, directory, read).await?;
+        let missing_scopes = now_is.scopes.missing(&now_is.required());
+        let reason = now_is.status.reason().map(Reason::as_str).or(failure);
+        let report = Report {
+            ok: now_is.status == Status::Active && failure.is_none() && missing_scopes.is_empty(),
+            status: now_is.status,
+            checked_at: self.clock.now(),
+            missing_scopes,
+            access_expires_at: now_is.access_expires_at,
+            scopes: now_is.scopes,
+            reason,
+        };
+        Act {
+            action: "check",
+            outcome: if report.ok { "ok" } else { report.reason.unwrap_or("not_ok") },
+            actor: Some(&caller.person),
+            organization: Some(&caller.organization),
+            authorization: Some(id),
+            ..Act::default()
+        }
+        .record(call);
+        Ok(report)
+    }
+
+    /// The record as it stands after the provider was asked, and what failed in passing.
+    async fn prove(
+        &self,
+        call: &Call,
+        directory: &Directory,
+        read: Authorization,
+    ) -> Result<(Authorization, Option<&'static str>), CheckError> {
+        if read.status != Status::Active {
+            return Ok((read, None));
+        }
+        let Some(connection) = directory.connection(&read.connection) else { return Ok((read, Some("connection_invalid"))) };
+        let now = self.clock.now();
+        if !read.is_refreshable() {
+            return self.prove_unrefreshable(call, connection, read, now).await;
+        }
+        let claimed = if read.is_leased(now) { None } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await? };
+        let failure = match claimed {
+            // Somebody is refreshing it this very moment: that is the proof, and its outcome is in the next read.
+            None => {
+                self.clock.sleep(time::Duration::seconds(1)).await;
+                None
+            }
+            Some(claimed) => match self.refresher.refresh(call, connection, &claimed, false).await? {
+                Refreshed::Renewed(authorization, _) => return Ok((*authorization, None)),
+                Refreshed::Ended(_) | Refreshed::Superseded => None,
+                Refreshed::Passing { .. } => Some("provider_unavailable"),
+            },
+        };
+        let again = self.store.authorization(&read.organization, &read.id).await?.ok_or(CheckError::NotFound)?;
+        Ok((again, failure))
+    }
+
+    async fn prove_unrefreshable(
+        &self,
+        call: &Call,
+        connection: &crate::domain::connection::Connection,
+        read: Authorization,
+        now: OffsetDateTime,
+    ) -> Result<(Authorization, Option<&'static str>), CheckError> {
+        if read.access_expires_at <= now {
+            self.refresher.end(call, &read, Reason::NoRefreshToken).await;
+            let again = self.store.authorization(&read.organization, &read.id).await?.ok_or(CheckError::NotFound)?;
+            return Ok((again, None));
+        }
+        let sealed = read.credential.as_ref().and_then(|c| c.access.as_ref()).ok_or(CipherError::Broken { field: "access_token" })?;
+        let access_token = self.cipher.open(context(&read, TokenField::Access, read.generation), sealed).await?;
+        let failure = match self.userinfo.userinfo(connection, &access_token).await {
+            // Without a userinfo endpoint the unexpired token is all the proof there is.
+            Ok(None) => None,
+            Ok(Some(identity)) if identity.person == read.identity.person => None,
+            Ok(Some(_)) => Some("identity_revoked"),
+            Err(ProviderError::Refused { .. } | ProviderError::InvalidGrant) => Some("access_token_refused"),
+            Err(_) => Some("provider_unavailable"),
+        };
+        Ok((read, failure))
+    }
+}

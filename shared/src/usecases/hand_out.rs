@@ -1,0 +1,247 @@
+//! Hand a fresh access token to a workflow that is bound to the authorization (contract section 9).
+//!
+//! 1. Authorization and binding are read in one consistent call.
+//! 2. A token that lives long enough is opened and handed out. Nothing else happens.
+//! 3. Otherwise it is refreshed first. Of many callers one takes the lease; the others poll and hand out what it stored.
+//! 4. If the refresh fails in passing, a token that is still valid is handed out as it is, `degraded`.
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+
+use super::Call;
+use super::audit::Act;
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher, context};
+use crate::domain::authorization::{Authorization, Reason, Status};
+use crate::domain::caller::Caller;
+use crate::domain::directory::Directory;
+use crate::domain::ids::{AuthorizationId, WorkflowId};
+use crate::domain::schedule;
+use crate::domain::scopes::Scopes;
+use crate::domain::secret::Secret;
+use crate::ports::Unavailable;
+use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
+use crate::ports::clock::Clock;
+use crate::ports::store::{HandOutReads, RefreshStore};
+
+/// How often the use of an authorization is noted; more would put a write on every hand-out.
+const NOTED_EVERY: Duration = Duration::hours(1);
+/// What a caller is asked to wait when nothing better is known.
+const RETRY_AFTER: Duration = Duration::seconds(5);
+
+/// The use case with what it needs.
+pub struct HandOut {
+    /// Reads.
+    pub reads: Arc<dyn HandOutReads>,
+    /// Claims, re-reads, and the note of use.
+    pub store: Arc<dyn RefreshStore>,
+    /// Opens the access token.
+    pub cipher: Arc<dyn TokenCipher>,
+    /// Refreshes.
+    pub refresher: Arc<Refresher>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a workflow asks for.
+#[derive(Debug)]
+pub struct Request {
+    /// The authorization.
+    pub authorization: AuthorizationId,
+    /// The workflow, which must be bound to it.
+    pub workflow: WorkflowId,
+    /// How long the token must live at least: 0–3600 s.
+    pub min_ttl: Duration,
+    /// The generation that the workflow's last call was refused with.
+    pub rejected_generation: Option<u64>,
+}
+
+/// An access token, handed out.
+#[derive(Debug)]
+pub struct Token {
+    /// The token.
+    pub access_token: Secret,
+    /// When it ends.
+    pub expires_at: OffsetDateTime,
+    /// How long it lives from now.
+    pub expires_in: Duration,
+    /// What it is good for.
+    pub scopes: Scopes,
+    /// Its number.
+    pub generation: u64,
+    /// Whether it lives shorter than asked for, because no new one could be had.
+    pub degraded: bool,
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum HandOutError {
+    /// The workflow is not bound to that authorization in this organization.
+    #[error("workflow is not bound to the authorization")]
+    NotBound,
+    /// The caller's token was made for another workflow.
+    #[error("token is for another workflow")]
+    OtherWorkflow,
+    /// A person has to sign in again.
+    #[error("a person has to sign in again: {}", .0.as_str())]
+    NeedsReauthorization(Reason),
+    /// The stored token has ended and a new one cannot be had at present.
+    #[error("provider is not available")]
+    ProviderUnavailable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// A part of ours is down.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The stored token does not open.
+    #[error("failed to open the stored token")]
+    Cipher(#[source] CipherError),
+}
+
+impl From<CipherError> for HandOutError {
+    fn from(error: CipherError) -> Self {
+        match error {
+            CipherError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+            broken @ CipherError::Broken { .. } => Self::Cipher(broken),
+        }
+    }
+}
+
+impl HandOut {
+    /// Hands out a token to the caller's workflow.
+    pub async fn hand_out(&self, call: &Call, caller: &Caller, directory: &Directory, request: &Request) -> Result<Token, HandOutError> {
+        let result = self.token(call, caller, directory, request).await;
+        let outcome = match &result {
+            Ok(token) if token.degraded => "degraded",
+            Ok(_) => "ok",
+            Err(HandOutError::NotBound) => "workflow_not_bound",
+            Err(HandOutError::OtherWorkflow) => "workflow_claim_mismatch",
+            Err(HandOutError::NeedsReauthorization(_)) => "needs_reauthorization",
+            Err(HandOutError::ProviderUnavailable { .. }) => "provider_unavailable",
+            Err(HandOutError::Unavailable(_)) => "unavailable",
+            Err(HandOutError::Cipher(_)) => "undecryptable",
+        };
+        Act {
+            action: "hand_out",
+            outcome,
+            actor: Some(&caller.person),
+            organization: Some(&caller.organization),
+            authorization: Some(&request.authorization),
+            workflow: Some(&request.workflow),
+            detail: None,
+        }
+        .record(call);
+        result
+    }
+
+    async fn token(&self, call: &Call, caller: &Caller, directory: &Directory, request: &Request) -> Result<Token, HandOutError> {
+        if caller.workflow.as_ref().is_some_and(|only| *only != request.workflow) {
+            return Err(HandOutError::OtherWorkflow);
+        }
+        let found = self.reads.authorization_with_binding(&caller.organization, &request.authorization, &request.workflow).await?;
+        let (Some(mut read), Some(binding)) = found else { return Err(HandOutError::NotBound) };
+        if binding.authorization != read.id {
+            return Err(HandOutError::NotBound);
+        }
+        let found_generation = read.generation;
+        let mut wait = Duration::milliseconds(100);
+        loop {
+            match read.status {
+                Status::Active => {}
+                Status::NeedsReauthorization(reason) => return Err(HandOutError::NeedsReauthorization(reason)),
+                Status::Revoking | Status::Deleted => return Err(HandOutError::NotBound),
+            }
+            let now = self.clock.now();
+            let rejected = request.rejected_generation == Some(read.generation);
+            // Whoever waited for a refresh takes its result, even where the provider's tokens live shorter than asked for: asking
+            // again would not make them live longer.
+            let just_refreshed = read.generation > found_generation && read.access_expires_at > now;
+            if (read.is_fresh(now, request.min_ttl) || just_refreshed) && !rejected {
+                self.note_use(call, &read, now).await;
+                return self.open(&read, false).await;
+            }
+            if !read.is_refreshable() {
+                return self.unrefreshable(call, &read, now).await;
+            }
+            let Some(connection) = directory.connection(&read.connection) else { return self.make_do(&read, None).await };
+            if !call.has(REFRESH_TIME, now) {
+                return self.make_do(&read, None).await;
+            }
+            if !read.is_leased(now)
+                && let Some(claimed) = self.store.claim_refresh(&read, &self.refresher.lease()?, now).await?
+            {
+                match self.refresher.refresh(call, connection, &claimed, true).await {
+                    Ok(Refreshed::Renewed(authorization, access_token)) => {
+                        return Ok(self.describe(&authorization, access_token, false));
+                    }
+                    Ok(Refreshed::Ended(reason)) => return Err(HandOutError::NeedsReauthorization(reason)),
+                    Ok(Refreshed::Passing { retry_after }) => return self.make_do(&read, retry_after).await,
+                    Ok(Refreshed::Superseded) => {}
+                    Err(error) => {
+                        // The refresh token could not be opened or sealed; the access token may still be.
+                        return self.make_do(&read, None).await.map_err(|_| error.into());
+                    }
+                }
+            } else {
+                self.clock.sleep(wait).await;
+                wait = (wait * 2_i32).min(Duration::seconds(1));
+            }
+            let again = self.store.authorization(&caller.organization, &request.authorization).await?;
+            read = again.ok_or(HandOutError::NotBound)?;
+        }
+    }
+
+    /// Without a refresh token there is only the stored token, for as long as it lives.
+    async fn unrefreshable(&self, call: &Call, read: &Authorization, now: OffsetDateTime) -> Result<Token, HandOutError> {
+        if read.access_expires_at > now {
+            return self.open(read, true).await;
+        }
+        match self.refresher.end(call, read, Reason::NoRefreshToken).await {
+            Refreshed::Superseded | Refreshed::Passing { .. } => Err(HandOutError::ProviderUnavailable { retry_after: RETRY_AFTER }),
+            Refreshed::Ended(_) | Refreshed::Renewed(..) => Err(HandOutError::NeedsReauthorization(Reason::NoRefreshToken)),
+        }
+    }
+
+    /// Step 4.
+    async fn make_do(&self, read: &Authorization, retry_after: Option<Duration>) -> Result<Token, HandOutError> {
+        if read.access_expires_at > self.clock.now() {
+            self.open(read, true).await
+        } else {
+            Err(HandOutError::ProviderUnavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER) })
+        }
+    }
+
+    async fn open(&self, read: &Authorization, degraded: bool) -> Result<Token, HandOutError> {
+        let sealed = read.credential.as_ref().and_then(|c| c.access.as_ref()).ok_or(CipherError::Broken { field: "access_token" })?;
+        let access_token = self.cipher.open(context(read, TokenField::Access, read.generation), sealed).await?;
+        Ok(self.describe(read, access_token, degraded))
+    }
+
+    fn describe(&self, authorization: &Authorization, access_token: Secret, degraded: bool) -> Token {
+        Token {
+            access_token,
+            expires_at: authorization.access_expires_at,
+            expires_in: (authorization.access_expires_at - self.clock.now()).max(Duration::ZERO),
+            scopes: authorization.scopes.clone(),
+            generation: authorization.generation,
+            degraded,
+        }
+    }
+
+    /// At most once per hour and authorization. It tells the schedule to keep the token fresh; if it fails, nothing is lost.
+    async fn note_use(&self, call: &Call, read: &Authorization, now: OffsetDateTime) {
+        if read.last_used_at.is_some_and(|noted| now < noted + NOTED_EVERY) {
+            return;
+        }
+        let refreshed_at = read.access_expires_at.saturating_sub(read.access_lifetime);
+        let due_at = read.is_refreshable().then(|| schedule::ahead_of(&read.id, refreshed_at, read.access_expires_at));
+        if let Err(error) = self.store.mark_used(read, now, due_at).await {
+            tracing::warn!(
+                request_id = call.request_id.as_str(),
+                error = &error as &dyn std::error::Error,
+                "the use of an authorization is not noted"
+            );
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the service does, one file per story. Each is guards, calls to ports, and an outcome; none knows HTTP, AWS or the clock
+//! on the wall.
+
+pub mod assign;
+pub mod audit;
+pub mod check;
+pub mod complete_flow;
+pub mod create_url;
+pub mod hand_out;
+pub mod list;
+pub mod refresh;
+pub mod refresh_due;
+pub mod replace;
+pub mod revoke;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::domain::ids::RequestId;
+use crate::ports::Unavailable;
+use crate::ports::clock::{Entropy, random};
+
+/// The circumstances of one request or run.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Names it in every log line.
+    pub request_id: RequestId,
+    /// When the function is stopped, whatever it is doing.
+    pub deadline: OffsetDateTime,
+}
+
+impl Call {
+    /// Whether at least this long remains.
+    #[must_use]
+    pub fn has(&self, needed: Duration, now: OffsetDateTime) -> bool {
+        self.deadline - now >= needed
+    }
+}
+
+/// A random name for one attempt, by which its own lost answers are recognized: 128 bits in hexadecimal.
+fn attempt(entropy: &dyn Entropy) -> Result<String, Unavailable> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random::<16>(entropy)?)))
+}

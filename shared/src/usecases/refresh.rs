@@ -1,0 +1,328 @@
+//! Refresh one authorization: the path that hand-outs, checks and the schedule share (design section 5).
+//!
+//! 1. The caller has claimed the lease by one conditional update.
+//! 2. Everything of ours that the commit needs is at hand before anything is sent (I7), and enough time remains.
+//! 3. The provider is asked, once.
+//! 4. The commit is the next await after the parsed answer, conditional on lease owner and version.
+//! 5. If the store does not answer, the commit is tried until the deadline; then the sealed tokens go to the rescue queue.
+//! 6. If somebody revoked meanwhile, the new tokens are revoked too (I12).
+//!
+//! What an answer means: `invalid_grant` ends the authorization, if the record is still as it was when the token was sent (I10).
+//! Everything else passes: the lease is given back, and the schedule tries again.
+
+use std::sync::Arc;
+
+use time::{Duration, OffsetDateTime};
+
+use super::audit::Act;
+use super::{Call, attempt};
+use crate::domain::authorization::{AccessLifetime, Authorization, Lease, Reason, SealedCredential, Status, reauthorize_by};
+use crate::domain::connection::Connection;
+use crate::domain::schedule::{self, Life};
+use crate::domain::secret::Secret;
+use crate::ports::Unavailable;
+use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, TokenField};
+use crate::ports::clock::{Clock, Entropy};
+use crate::ports::provider::{ProviderError, Refreshes, Revocations, TokenAnswer};
+use crate::ports::store::{Committed, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
+
+/// How long a lease lasts: longer than the provider's time limit and a commit together, with a margin for clocks.
+pub const LEASE: Duration = Duration::seconds(30);
+/// What must remain of the function's time before a refresh token is sent: the provider's time limit and a commit.
+pub const REFRESH_TIME: Duration = Duration::seconds(13);
+
+/// The shared path with what it needs.
+pub struct Refresher {
+    /// Commits and gives up.
+    pub store: Arc<dyn RefreshStore>,
+    /// Redeems refresh tokens.
+    pub refreshes: Arc<dyn Refreshes>,
+    /// Revokes what came too late.
+    pub revocations: Arc<dyn Revocations>,
+    /// Opens and seals.
+    pub cipher: Arc<dyn TokenCipher>,
+    /// The second sink.
+    pub rescue: Arc<dyn RescueQueue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What became of a claimed refresh.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// A new access token. The record is as the commit made it.
+    Renewed(Box<Authorization>, Secret),
+    /// A person has to sign in again.
+    Ended(Reason),
+    /// It failed in passing; the stored token is what there is.
+    Passing {
+        /// When the provider wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// Somebody else has changed the record meanwhile.
+    Superseded,
+}
+
+/// Random material that the commit will need, taken before anything is sent.
+struct AtHand {
+    refresh_token: Secret,
+    sealer: Arc<dyn Sealer>,
+    salts: [Salt; 2],
+}
+
+impl Refresher {
+    /// A lease for a claim.
+    pub fn lease(&self) -> Result<Lease, Unavailable> {
+        Ok(Lease { owner: attempt(self.entropy.as_ref())?, until: self.clock.now() + LEASE })
+    }
+
+    /// Refreshes a claimed authorization. `for_workflow` says that the token will be handed out at once.
+    pub async fn refresh(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        claimed: &Authorization,
+        for_workflow: bool,
+    ) -> Result<Refreshed, CipherError> {
+        let at_hand = match self.at_hand(claimed).await {
+            Ok(at_hand) if call.has(REFRESH_TIME, self.clock.now()) => at_hand,
+            Ok(_) => {
+                self.release(call, claimed, None, None).await;
+                return Ok(Refreshed::Passing { retry_after: None });
+            }
+            Err(error) => {
+                self.release(call, claimed, None, None).await;
+                return Err(error);
+            }
+        };
+        let answer = self.refreshes.refresh(connection, &at_hand.refresh_token, &claimed.identity.person).await;
+        match answer {
+            Ok(answer) => self.commit(call, connection, claimed, answer, at_hand, for_workflow).await,
+            Err(error) => Ok(self.failed(call, claimed, &error).await),
+        }
+    }
+
+    /// Step 2.
+    async fn at_hand(&self, claimed: &Authorization) -> Result<AtHand, CipherError> {
+        let sealed = claimed.credential.as_ref().and_then(|c| c.refresh.as_ref()).ok_or(CipherError::Broken { field: "refresh_token" })?;
+        let refresh_token = self.cipher.open(context(claimed, TokenField::Refresh, claimed.generation), sealed).await?;
+        let sealer = self.cipher.sealer(&claimed.organization).await?;
+        let salts = [sealer.reserve()?, sealer.reserve()?];
+        Ok(AtHand { refresh_token, sealer, salts })
+    }
+
+    /// Steps 4–6.
+    async fn commit(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        claimed: &Authorization,
+        answer: TokenAnswer,
+        at_hand: AtHand,
+        for_workflow: bool,
+    ) -> Result<Refreshed, CipherError> {
+        let commit = self.sealed_commit(connection, claimed, &answer, at_hand, for_workflow)?;
+        let mut wait = Duration::milliseconds(50);
+        loop {
+            match self.store.commit_refresh(claimed, &commit).await {
+                Ok(Committed::Stored) => break,
+                Ok(Committed::Superseded) => return Ok(self.superseded(call, connection, claimed, &answer).await),
+                Err(error) => log(call, claimed, "refreshed tokens are not stored yet", &error),
+            }
+            if !call.has(wait + Duration::seconds(2), self.clock.now()) {
+                self.rescue(call, claimed, &commit).await;
+                break;
+            }
+            self.clock.sleep(wait).await;
+            wait = (wait * 2_i32).min(Duration::seconds(1));
+        }
+        record(call, claimed, "refresh", "ok", None);
+        Ok(Refreshed::Renewed(Box::new(after(claimed, &commit)), answer.access_token))
+    }
+
+    fn sealed_commit(
+        &self,
+        connection: &Connection,
+        claimed: &Authorization,
+        answer: &TokenAnswer,
+        at_hand: AtHand,
+        for_workflow: bool,
+    ) -> Result<RefreshCommit, CipherError> {
+        let AtHand { refresh_token, sealer, salts: [for_access, for_refresh] } = at_hand;
+        let access = AccessLifetime::of(answer.requested_at, answer.expires_in, Some(claimed.access_lifetime), connection);
+        let generation = claimed.generation + 1;
+        // No new refresh token in the answer: the old one stays (RFC 6749 section 6), sealed anew for its generation.
+        let refresh = answer.refresh_token.as_ref().unwrap_or(&refresh_token);
+        let credential = SealedCredential {
+            access: Some(sealer.seal(context(claimed, TokenField::Access, generation), &answer.access_token, for_access)?),
+            refresh: Some(sealer.seal(context(claimed, TokenField::Refresh, generation), refresh, for_refresh)?),
+        };
+        let refreshed_at = answer.requested_at;
+        let access_expires_at = access.expires_at();
+        let last_used_at = if for_workflow { Some(self.clock.now()) } else { claimed.last_used_at };
+        Ok(RefreshCommit {
+            credential,
+            scopes: answer.scopes.clone().unwrap_or_else(|| claimed.scopes.clone()),
+            access_expires_at,
+            access_lifetime: access.lifetime,
+            reauthorize_by: reauthorize_by(connection, claimed.authorized_at, refreshed_at, access_expires_at, true),
+            due_at: schedule::next_due(&claimed.id, connection, Life { refreshed_at, access_expires_at, last_used_at, refreshable: true }),
+            refreshed_at,
+            used_at: for_workflow.then_some(self.clock.now()),
+        })
+    }
+
+    async fn rescue(&self, call: &Call, claimed: &Authorization, commit: &RefreshCommit) {
+        let rescued = Rescued {
+            organization: claimed.organization.clone(),
+            authorization: claimed.id.clone(),
+            version: claimed.version,
+            generation: claimed.generation,
+            lease_owner: claimed.lease.as_ref().map(|l| l.owner.clone()).unwrap_or_default(),
+            commit: commit.clone(),
+        };
+        match self.rescue.rescue(&rescued).await {
+            Ok(()) => record(call, claimed, "rescue", "queued", None),
+            Err(error) => {
+                tracing::error!(
+                    request_id = call.request_id.as_str(),
+                    authorization = claimed.id.as_str(),
+                    error = &error as &dyn std::error::Error,
+                    "refreshed tokens are lost: neither the table nor the rescue queue took them"
+                );
+                record(call, claimed, "rescue", "lost", None);
+            }
+        }
+    }
+
+    /// Step 6. Tokens of a record that was taken over, not revoked, are left alone: revoking one could end the whole grant.
+    async fn superseded(&self, call: &Call, connection: &Connection, claimed: &Authorization, answer: &TokenAnswer) -> Refreshed {
+        let gone = match self.store.authorization(&claimed.organization, &claimed.id).await {
+            Ok(now) => now.is_none_or(|a| matches!(a.status, Status::Revoking | Status::Deleted)),
+            Err(error) => {
+                log(call, claimed, "a superseded record was not read", &error);
+                false
+            }
+        };
+        if gone {
+            let outcome = match self.revocations.revoke_tokens(connection, answer.refresh_token.as_ref(), Some(&answer.access_token)).await
+            {
+                Ok(_) => "revoked",
+                Err(error) => {
+                    log(call, claimed, "tokens refreshed during a revocation were not revoked", &error);
+                    "not_revoked"
+                }
+            };
+            record(call, claimed, "refresh", "superseded_by_revocation", Some(outcome));
+        } else {
+            record(call, claimed, "refresh", "superseded", None);
+        }
+        Refreshed::Superseded
+    }
+
+    /// The provider did not give a token.
+    async fn failed(&self, call: &Call, claimed: &Authorization, error: &ProviderError) -> Refreshed {
+        log(call, claimed, "refresh failed", error);
+        let now = self.clock.now();
+        let reason = match error {
+            ProviderError::InvalidGrant if claimed.outcome_unknown_since.is_some() => Reason::OutcomeUnknown,
+            ProviderError::InvalidGrant if claimed.reauthorize_by.is_some_and(|end| end <= now) => Reason::RefreshTokenExpired,
+            ProviderError::InvalidGrant => Reason::InvalidGrant,
+            ProviderError::IdentityChanged => Reason::IdentityRevoked,
+            ProviderError::AnswerLost { .. } => {
+                self.release(call, claimed, Some(now), None).await;
+                record(call, claimed, "refresh", "answer_lost", None);
+                return Refreshed::Passing { retry_after: None };
+            }
+            // A success that cannot be read may have spent the refresh token: its fate is unknown, too.
+            ProviderError::AnswerInvalid { .. } | ProviderError::IdentityInvalid { .. } => {
+                self.release(call, claimed, Some(now), None).await;
+                record(call, claimed, "refresh", "answer_invalid", None);
+                return Refreshed::Passing { retry_after: None };
+            }
+            ProviderError::Unavailable { retry_after, .. } => {
+                self.release(call, claimed, None, *retry_after).await;
+                record(call, claimed, "refresh", "provider_unavailable", None);
+                return Refreshed::Passing { retry_after: *retry_after };
+            }
+            ProviderError::Refused { .. } | ProviderError::Misconfigured { .. } | ProviderError::Ours(_) => {
+                self.release(call, claimed, None, None).await;
+                record(call, claimed, "refresh", "not_refreshed", None);
+                return Refreshed::Passing { retry_after: None };
+            }
+        };
+        self.end(call, claimed, reason).await
+    }
+
+    /// The one place where an authorization ends; announced once, by whoever made the change.
+    pub async fn end(&self, call: &Call, read: &Authorization, reason: Reason) -> Refreshed {
+        match self.store.mark_needs_reauthorization(read, reason, self.clock.now()).await {
+            Ok(true) => {
+                record(call, read, "status_change", "needs_reauthorization", Some(reason.as_str()));
+                Refreshed::Ended(reason)
+            }
+            Ok(false) => Refreshed::Superseded,
+            Err(error) => {
+                log(call, read, "the end of an authorization is not stored", &error);
+                Refreshed::Passing { retry_after: None }
+            }
+        }
+    }
+
+    async fn release(
+        &self,
+        call: &Call,
+        claimed: &Authorization,
+        outcome_unknown_since: Option<OffsetDateTime>,
+        retry_after: Option<Duration>,
+    ) {
+        let due_at = schedule::retry_at(&claimed.id, self.clock.now(), claimed.failed_attempts, retry_after);
+        if let Err(error) = self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since }).await {
+            log(call, claimed, "a lease was not given back; it ends by itself", &error);
+        }
+    }
+}
+
+/// The record as a commit has made it.
+fn after(claimed: &Authorization, commit: &RefreshCommit) -> Authorization {
+    Authorization {
+        version: claimed.version + 1,
+        generation: claimed.generation + 1,
+        scopes: commit.scopes.clone(),
+        access_expires_at: commit.access_expires_at,
+        access_lifetime: commit.access_lifetime,
+        reauthorize_by: commit.reauthorize_by,
+        due_at: Some(commit.due_at),
+        last_refreshed_at: Some(commit.refreshed_at),
+        last_used_at: commit.used_at.or(claimed.last_used_at),
+        credential: Some(commit.credential.clone()),
+        lease: None,
+        outcome_unknown_since: None,
+        failed_attempts: 0,
+        ..claimed.clone()
+    }
+}
+
+/// What a token of this record is bound to.
+#[must_use]
+pub fn context(authorization: &Authorization, field: TokenField, generation: u64) -> SealContext<'_> {
+    SealContext { organization: &authorization.organization, authorization: &authorization.id, field, generation }
+}
+
+fn record(call: &Call, authorization: &Authorization, action: &'static str, outcome: &str, detail: Option<&str>) {
+    Act {
+        action,
+        outcome,
+        organization: Some(&authorization.organization),
+        authorization: Some(&authorization.id),
+        detail,
+        ..Act::default()
+    }
+    .record(call);
+}
+
+fn log(call: &Call, authorization: &Authorization, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(request_id = call.request_id.as_str(), authorization = authorization.id.as_str(), error, "{what}");
+}

@@ -1,0 +1,263 @@
+//! From settings to use cases with their adapters. Each function's `main` takes what it needs from here, once, at init; the local
+//! stack takes all of it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+
+use crate::config::{Missing, Need, Settings};
+use crate::dynamodb::Table;
+use crate::http::edge::Edge;
+use crate::kms::Keyring;
+use crate::oauth::{ApiTokenVerifier, Egress, Http, Provider};
+use crate::ports::Unavailable;
+use crate::ports::cipher::TokenCipher;
+use crate::ports::clock::{Clock, Entropy};
+use crate::ports::configuration::Directories;
+use crate::secrets::{SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
+use crate::sqs::RescueQueueClient;
+use crate::usecases::assign::Assign;
+use crate::usecases::check::Check;
+use crate::usecases::complete_flow::CompleteFlow;
+use crate::usecases::create_url::CreateUrl;
+use crate::usecases::hand_out::HandOut;
+use crate::usecases::list::List;
+use crate::usecases::refresh::Refresher;
+use crate::usecases::refresh_due::RefreshDue;
+use crate::usecases::replace::Replace;
+use crate::usecases::revoke::{Revoke, Revoker};
+
+/// Everything that use cases are made of. Adapters are made when first asked for, and shared from then on.
+pub struct Wiring {
+    settings: Settings,
+    sdk: SdkConfig,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    http: Http,
+    secrets: Arc<SecretSource>,
+    directories: Arc<SecretDirectories>,
+    table: OnceLock<Arc<Table>>,
+    cipher: OnceLock<Arc<Keyring>>,
+    provider: OnceLock<Arc<Provider>>,
+}
+
+/// Why a function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Names of the environment are not set.
+    #[error(transparent)]
+    Settings(#[from] Missing),
+    /// Something could not be had.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The SDKs' configuration in Lambda: region and credentials from the environment, one more try than one, short time limits.
+#[must_use]
+pub fn sdk_config(settings: &Settings) -> SdkConfig {
+    let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(3))
+        .operation_timeout(Duration::from_secs(8))
+        .build();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(timeouts)
+        .region(settings.region.clone().map(Region::new))
+        .credentials_provider(credentials);
+    if let Some(endpoint) = &settings.endpoint_url {
+        config = config.endpoint_url(endpoint);
+    }
+    config.build()
+}
+
+impl Wiring {
+    /// Wires a function that needs these settings, and reads its directory, so that a wrong one stops it at start-up.
+    pub async fn start(
+        settings: Settings,
+        needs: &[Need],
+        sdk: SdkConfig,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StartError> {
+        settings.require(needs)?;
+        let http = Http::new(Egress::new(settings.development))?;
+        let secrets = SecretSource::new(aws_sdk_secretsmanager::Client::new(&sdk), Arc::clone(&clock));
+        let directory_secret = settings.directory_secret.clone().unwrap_or_default();
+        let directories = Arc::new(SecretDirectories::new(Arc::clone(&secrets), directory_secret, settings.development));
+        directories.directory().await?;
+        Ok(Self {
+            settings,
+            sdk,
+            clock,
+            entropy,
+            http,
+            secrets,
+            directories,
+            table: OnceLock::new(),
+            cipher: OnceLock::new(),
+            provider: OnceLock::new(),
+        })
+    }
+
+    /// The edge of an HTTP function.
+    #[must_use]
+    pub fn edge(&self) -> Arc<Edge> {
+        let static_keys = Arc::new(SecretStaticApiKeys::new(Arc::clone(&self.secrets)));
+        let jwks = self.provider().jwks();
+        Arc::new(Edge {
+            directories: self.directories(),
+            bearer: Arc::new(ApiTokenVerifier::new(self.directories(), static_keys, jwks, Arc::clone(&self.clock))),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directories(&self) -> Arc<dyn Directories> {
+        Arc::clone(&self.directories) as _
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// The randomness.
+    #[must_use]
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.entropy)
+    }
+
+    fn table(&self) -> Arc<Table> {
+        let make = || {
+            let name = self.settings.table.clone().unwrap_or_default();
+            Arc::new(Table::new(aws_sdk_dynamodb::Client::new(&self.sdk), name, self.clock()))
+        };
+        Arc::clone(self.table.get_or_init(make))
+    }
+
+    fn cipher(&self) -> Arc<dyn TokenCipher> {
+        let make = || {
+            let key_id = self.settings.kms_key_id.clone().unwrap_or_default();
+            Arc::new(Keyring::new(aws_sdk_kms::Client::new(&self.sdk), key_id, self.table(), self.clock(), self.entropy()))
+        };
+        Arc::clone(self.cipher.get_or_init(make)) as _
+    }
+
+    fn provider(&self) -> Arc<Provider> {
+        let make = || match &self.settings.client_secrets_secret {
+            Some(id) => {
+                let secrets = Arc::new(SecretClientSecrets::new(Arc::clone(&self.secrets), id.clone()));
+                Arc::new(Provider::new(self.http.clone(), self.clock(), self.entropy(), secrets))
+            }
+            None => Arc::new(Provider::without_secrets(self.http.clone(), self.clock(), self.entropy())),
+        };
+        Arc::clone(self.provider.get_or_init(make))
+    }
+
+    fn state_keys(&self) -> Arc<StateKeys> {
+        let id = self.settings.state_keys_secret.clone().unwrap_or_default();
+        Arc::new(StateKeys::new(Arc::clone(&self.secrets), id, self.entropy()))
+    }
+
+    fn rescue_queue(&self) -> Arc<RescueQueueClient> {
+        let url = self.settings.rescue_queue_url.clone().unwrap_or_default();
+        Arc::new(RescueQueueClient::new(aws_sdk_sqs::Client::new(&self.sdk), url))
+    }
+
+    /// Create an authorization URL.
+    #[must_use]
+    pub fn create_url(&self) -> CreateUrl {
+        CreateUrl { sealer: self.state_keys(), urls: self.provider(), clock: self.clock(), entropy: self.entropy() }
+    }
+
+    /// Complete a sign-in.
+    #[must_use]
+    pub fn complete_flow(&self) -> CompleteFlow {
+        CompleteFlow {
+            sealer: self.state_keys(),
+            flows: self.table(),
+            cipher: self.cipher(),
+            metadata: self.provider(),
+            exchanges: self.provider(),
+            revocations: self.provider(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        }
+    }
+
+    /// List.
+    #[must_use]
+    pub fn list(&self) -> List {
+        List { index: self.table(), cursors: self.state_keys() }
+    }
+
+    /// Bind and unbind.
+    #[must_use]
+    pub fn assign(&self) -> Assign {
+        Assign { store: self.table(), clock: self.clock() }
+    }
+
+    /// Replace.
+    #[must_use]
+    pub fn replace(&self) -> Replace {
+        Replace { store: self.table(), index: self.table(), clock: self.clock() }
+    }
+
+    fn revoker(&self) -> Revoker {
+        Revoker { store: self.table(), revocations: self.provider(), cipher: self.cipher(), clock: self.clock() }
+    }
+
+    /// Revoke.
+    #[must_use]
+    pub fn revoke(&self) -> Revoke {
+        Revoke { index: self.table(), metadata: self.provider(), revoker: self.revoker() }
+    }
+
+    fn refresher(&self) -> Arc<Refresher> {
+        Arc::new(Refresher {
+            store: self.table(),
+            refreshes: self.provider(),
+            revocations: self.provider(),
+            cipher: self.cipher(),
+            rescue: self.rescue_queue(),
+            clock: self.clock(),
+            entropy: self.entropy(),
+        })
+    }
+
+    /// Hand out.
+    #[must_use]
+    pub fn hand_out(&self) -> HandOut {
+        HandOut { reads: self.table(), store: self.table(), cipher: self.cipher(), refresher: self.refresher(), clock: self.clock() }
+    }
+
+    /// Check.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        Check { store: self.table(), refresher: self.refresher(), userinfo: self.provider(), cipher: self.cipher(), clock: self.clock() }
+    }
+
+    /// The scheduled run.
+    #[must_use]
+    pub fn refresh_due(&self) -> RefreshDue {
+        RefreshDue {
+            queue: self.table(),
+            store: self.table(),
+            refresher: self.refresher(),
+            revoker: self.revoker(),
+            rescued: self.rescue_queue(),
+            clock: self.clock(),
+        }
+    }
+}
