@@ -190,7 +190,7 @@ fn banner(stack: &Stack, demonstrates: bool) -> Result<String, Fault> {
         return Ok(text);
     }
     let token = demonstration::bearer(api, demonstration::olivia(), stack.clock().now()).map_err(|e| Fault::of(&e))?;
-    text.push_str(&format!(
+    let story = format!(
         "  A page         http://{api}/\n\n\
          A bearer token for {} of {} (12 hours):\n\nexport TOKEN={token}\n\n\
          Make a sign-in URL, open it, choose {}:\n\n  curl -s -X POST http://{api}/workflows/authorization -H \"Authorization: Bearer $TOKEN\"\n\n\
@@ -204,6 +204,6 @@ fn banner(stack: &Stack, demonstrates: bool) -> Result<String, Fault> {
         demonstration::olivia().name,
         demonstration::olivia().organization,
         demonstration::olivia().name,
-    ));
-    Ok(text)
+    );
+    Ok(text + &story)
 }

@@ -59,7 +59,7 @@ impl Http {
     /// A client.
     #[expect(clippy::disallowed_methods, reason = "this client plays callers and browsers, not the service")]
     pub fn new() -> Result<Self, CallError> {
-        let client = Client::builder().redirect(Policy::none()).no_proxy().timeout(Duration::from_secs(60)).build();
+        let client = Client::builder().redirect(Policy::none()).no_proxy().timeout(Duration::from_mins(1)).build();
         client.map(Self).map_err(|e| CallError { url: "nothing yet".to_owned(), source: e.into() })
     }
 

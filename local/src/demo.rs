@@ -48,7 +48,7 @@ struct Story<'a> {
 impl Story<'_> {
     fn begin(&mut self, step: &str) {
         self.steps += 1;
-        self.step = step.to_owned();
+        step.clone_into(&mut self.step);
         (self.tell)(&format!("{:>2}. {step}", self.steps));
     }
 

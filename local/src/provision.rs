@@ -243,4 +243,5 @@ fn is_absent_queue(code: Option<&str>) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 mod tests;

@@ -123,13 +123,12 @@ impl Stack {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = bind(options.listen).await?;
         let api = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
-        let (emulation, endpoint) = match options.aws_endpoint {
-            Some(endpoint) => (None, endpoint),
-            None => {
-                let emulation = Emulation::start(bind(options.aws_listen).await?, options.data.as_deref()).await?;
-                let endpoint = emulation.endpoint();
-                (Some(emulation), endpoint)
-            }
+        let (emulation, endpoint) = if let Some(endpoint) = options.aws_endpoint {
+            (None, endpoint)
+        } else {
+            let emulation = Emulation::start(bind(options.aws_listen).await?, options.data.as_deref()).await?;
+            let endpoint = emulation.endpoint();
+            (Some(emulation), endpoint)
         };
         let mut secrets = vec![
             (DIRECTORY.to_owned(), options.directory.unwrap_or_else(|| demonstration::directory(api))),

@@ -11,6 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 
 use crate::config::{Missing, Need, Settings};
+use crate::domain::redirect_uri::Environment;
 use crate::dynamodb::Table;
 use crate::http::edge::Edge;
 use crate::kms::Keyring;
@@ -88,11 +89,11 @@ impl Wiring {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
         settings.require(needs)?;
-        let http = Http::new(Egress::new(settings.development))?;
         let secrets = SecretSource::new(aws_sdk_secretsmanager::Client::new(&sdk), Arc::clone(&clock));
         let directory_secret = settings.directory_secret.clone().unwrap_or_default();
         let directories = Arc::new(SecretDirectories::new(Arc::clone(&secrets), directory_secret, settings.development));
-        directories.directory().await?;
+        let directory = directories.directory().await?;
+        let http = Http::new(Egress::new(settings.development || directory.environment == Environment::Staging))?;
         Ok(Self {
             settings,
             sdk,

@@ -24,6 +24,7 @@ mod sqs;
 mod wire;
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
 mod tests;
 
 use std::fs::{self, File, TryLockError};

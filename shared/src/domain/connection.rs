@@ -49,6 +49,7 @@ pub struct Connection {
 
 /// How the provider of a connection speaks.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a directory has few connections, each behind an Arc")]
 pub enum Kind {
     /// OpenID Connect with discovery.
     Oidc {
@@ -114,7 +115,7 @@ pub enum ClientAuthentication {
     None,
 }
 
-/// Which claims of the id_token or userinfo name the identity.
+/// Which claims of the `id_token` or userinfo name the identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimNames {
     /// The subject, `sub` unless configured.

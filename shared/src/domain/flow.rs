@@ -69,7 +69,7 @@ impl Flow {
 pub struct FlowSecrets {
     /// The PKCE verifier towards the provider: 43 characters, 256 bits (RFC 7636 section 4.1).
     pub code_verifier: Secret,
-    /// The nonce of the id_token (OpenID Connect Core section 3.1.2.1).
+    /// The nonce of the `id_token` (OpenID Connect Core section 3.1.2.1).
     pub nonce: Secret,
 }
 
@@ -104,7 +104,7 @@ pub enum FlowFailure {
     ProviderRefused,
     /// The provider was unreachable, or its answer was lost: the code may be spent, so it is not sent again.
     ProviderUnavailable,
-    /// The provider's answer made no sense, or its id_token did not hold.
+    /// The provider's answer made no sense, or its `id_token` did not hold.
     ProviderAnswerInvalid,
     /// Somebody else signed in than the flow allows.
     IdentityRefused,

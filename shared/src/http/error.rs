@@ -27,7 +27,7 @@ macro_rules! codes {
     ($($name:ident = $code:literal, $status:ident, $kind:literal, $message:literal;)*) => {
         /// Every code of the contract. One heading each in `docs/errors.md`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Code { $(#[doc = $message] $name),* }
+        pub enum Code { $(#[doc = concat!("`", $code, "`")] $name),* }
 
         impl Code {
             /// Every code.

@@ -12,8 +12,9 @@ use super::classify::{classify, is_wrong_secret, retry_after};
 use super::client_authentication::form_request;
 use super::dialects::{error_of, workos};
 use super::discovery::Endpoints;
-use super::{Provider, fetch, json};
+use super::{Provider, fetch};
 use crate::domain::connection::{Connection, Dialect, Kind};
+use crate::json;
 use crate::ports::provider::{AuthorizationRequest, ProviderError};
 
 /// Names and values, each name once.

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::classify::retry_after;
 use super::egress::{Answer, Http, Undelivered};
-use super::json;
 use crate::domain::secret::Secret;
+use crate::json;
 use crate::ports::provider::ProviderError;
 
 /// Fetches a JSON object.

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::json;
+use crate::json;
 
 /// How far two clocks may disagree, in seconds (contract section 2; security item 45).
 const LEEWAY: i64 = 60;

@@ -21,7 +21,6 @@ pub mod egress;
 mod fetch;
 mod id_token;
 mod identity;
-mod json;
 mod jwks;
 mod jwt;
 mod revocation;

@@ -2,13 +2,14 @@
 
 use url::Url;
 
+use super::Provider;
 use super::classify::{classify, is_wrong_secret, retry_after};
 use super::client_authentication::{Proof, form_request};
 use super::dialects::error_of;
 use super::token_endpoint::dialect;
-use super::{Provider, json};
 use crate::domain::connection::{Connection, Dialect, Kind};
 use crate::domain::secret::Secret;
+use crate::json;
 use crate::ports::provider::{ProviderError, Receipt};
 
 impl Provider {

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 use super::classify::{classify, retry_after};
 use super::dialects::{error_of, standardized};
 use super::egress::Answer;
-use super::json;
 use crate::domain::connection::Dialect;
+use crate::json;
 use crate::ports::provider::ProviderError;
 
 /// No token that is kept here is longer.

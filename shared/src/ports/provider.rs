@@ -126,7 +126,7 @@ pub trait CodeExchanges: Send + Sync {
 /// Redeems refresh tokens.
 #[async_trait]
 pub trait Refreshes: Send + Sync {
-    /// Refreshes (RFC 6749 section 6). If the answer holds an id_token it is held to `person` (OpenID Connect Core section 12.2).
+    /// Refreshes (RFC 6749 section 6). If the answer holds an `id_token` it is held to `person` (OpenID Connect Core section 12.2).
     async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<TokenAnswer, ProviderError>;
 }
 
@@ -200,7 +200,7 @@ pub enum ProviderError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The id_token or userinfo does not hold.
+    /// The `id_token` or userinfo does not hold.
     #[error("identity is not proved: {why}")]
     IdentityInvalid {
         /// Which check failed.

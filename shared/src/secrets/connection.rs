@@ -58,8 +58,8 @@ pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes) -> Sketch<'a> {
 
     let client = match (&kind, &client_id, &owner) {
         (Ok(kind), Ok(id), Ok(Some(owner))) => {
-            let client = Client { authority: authority(kind), id: id.clone(), owner: owner.clone() };
-            object.optional("client_id").map(|node| (node, client))
+            let client = authority(kind).map(|authority| Client { authority, id: id.clone(), owner: owner.clone() });
+            object.optional("client_id").zip(client)
         }
         _ => None,
     };
@@ -98,12 +98,13 @@ fn organization_id(node: &Node<'_>) -> Read<OrganizationId> {
     OrganizationId::try_from(node.any_text()?).map_err(|error| node.fault(format!("must be {}", error.expected)))
 }
 
-/// Who answers at the provider: two connections with the same authority and client id are the same client.
-fn authority(kind: &Kind) -> String {
+/// Who answers at the provider: two connections with the same authority and client id are the same client. A `WorkOS` client id
+/// names an environment that many organizations share, and the organization comes with every answer.
+fn authority(kind: &Kind) -> Option<String> {
     match kind {
-        Kind::Oidc { issuer, .. } => issuer.trim_end_matches('/').to_owned(),
-        Kind::OAuth2 { token_endpoint, .. } => token_endpoint.as_str().to_owned(),
-        Kind::WorkOs { base_url, .. } => base_url.origin().ascii_serialization(),
+        Kind::Oidc { issuer, .. } => Some(issuer.trim_end_matches('/').to_owned()),
+        Kind::OAuth2 { token_endpoint, .. } => Some(token_endpoint.as_str().to_owned()),
+        Kind::WorkOs { .. } => None,
     }
 }
 

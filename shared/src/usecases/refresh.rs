@@ -106,8 +106,9 @@ impl Refresher {
 
     /// Step 2.
     async fn at_hand(&self, claimed: &Authorization) -> Result<AtHand, CipherError> {
-        let sealed = claimed.credential.as_ref().and_then(|c| c.refresh.as_ref()).ok_or(CipherError::Broken { field: "refresh_token" })?;
-        let refresh_token = self.cipher.open(context(claimed, TokenField::Refresh, claimed.generation), sealed).await?;
+        let ciphertext =
+            claimed.credential.as_ref().and_then(|c| c.refresh.as_ref()).ok_or(CipherError::Broken { field: "refresh_token" })?;
+        let refresh_token = self.cipher.open(context(claimed, TokenField::Refresh, claimed.generation), ciphertext).await?;
         let sealer = self.cipher.sealer(&claimed.organization).await?;
         let salts = [sealer.reserve()?, sealer.reserve()?];
         Ok(AtHand { refresh_token, sealer, salts })

@@ -219,7 +219,7 @@ impl RefreshDue {
     async fn refresh(&self, call: &Call, directory: &Directory, claimed: &Authorization) -> Result<Done, Unavailable> {
         if !claimed.is_refreshable() {
             return Ok(if claimed.access_expires_at <= self.clock.now() {
-                ended(self.refresher.end(call, claimed, Reason::NoRefreshToken).await)
+                ended(&self.refresher.end(call, claimed, Reason::NoRefreshToken).await)
             } else {
                 self.put_off(claimed, claimed.access_expires_at).await?;
                 Done::Deferred
@@ -232,7 +232,7 @@ impl RefreshDue {
         };
         debug_assert!(REFRESH_TIME < LEASE);
         match self.refresher.refresh(call, connection, claimed, false).await {
-            Ok(refreshed) => Ok(ended(refreshed)),
+            Ok(refreshed) => Ok(ended(&refreshed)),
             Err(error) => Err(Unavailable::new("open or seal the tokens of a due authorization", error)),
         }
     }
@@ -242,7 +242,7 @@ impl RefreshDue {
     }
 }
 
-fn ended(refreshed: Refreshed) -> Done {
+fn ended(refreshed: &Refreshed) -> Done {
     match refreshed {
         Refreshed::Renewed(..) => Done::Refreshed,
         Refreshed::Ended(_) => Done::Ended,

@@ -11,6 +11,7 @@ use crate::domain::caller::Person;
 use crate::domain::connection::{Connection, Dialect, Kind, WorkOsSelector};
 use crate::domain::scopes::Scopes;
 use crate::domain::secret::Secret;
+use crate::json;
 use crate::oauth::authorization_url::Parameters;
 use crate::oauth::classify::{classify, is_wrong_secret, retry_after};
 use crate::oauth::client_authentication::Proof;
@@ -18,7 +19,7 @@ use crate::oauth::discovery::below;
 use crate::oauth::id_token::is_subject;
 use crate::oauth::identity::{email_text, is_true};
 use crate::oauth::token_endpoint::{Grant, Redeemed, lifetime_of};
-use crate::oauth::{Provider, json, jwt, token_answer};
+use crate::oauth::{Provider, jwt, token_answer};
 use crate::ports::provider::{ProviderError, Receipt, TokenAnswer};
 
 /// Exactly one of `provider`, `connection_id` and `organization_id`, and the scopes at the provider behind it.

@@ -22,7 +22,7 @@ fn example_with(changes: &[(&str, Value)]) -> String {
             Value::Object(members) => drop(members.insert(name.to_owned(), value.clone())),
             Value::Array(items) if name == "-" => items.push(value.clone()),
             Value::Array(items) => items[name.parse::<usize>().unwrap()] = value.clone(),
-            other => panic!("{other} has no members"),
+            other => unreachable!("{other} has no members"),
         }
     }
     document.to_string()
@@ -40,7 +40,7 @@ fn the_example_is_a_directory() {
     assert_eq!(directory.default_connection.unwrap().as_str(), "conn_platform");
     assert_eq!(directory.redirect_uris.default_uri().unwrap().as_str(), "https://app.example.com/automation/authorizations");
     assert!(matches!(&directory.api_tokens.keys, ApiKeys::Jwks(url) if url.as_str() == "https://signin.example.com/.well-known/jwks.json"));
-    let [platform, google, code] = directory.connections.as_slice() else { panic!("three connections") };
+    let [platform, google, code] = directory.connections.as_slice() else { unreachable!("three connections") };
     assert!(matches!(&platform.kind, Kind::Oidc { issuer, revocation_endpoint: None } if issuer == "https://signin.example.com/"));
     assert_eq!((platform.scopes.to_text().as_str(), platform.max_concurrent_refreshes), ("email offline_access openid sites:read", 32));
     assert_eq!((platform.refresh_idle_lifetime, platform.refresh_absolute_lifetime), (Some(Duration::from_hours(720)), None));
