@@ -130,6 +130,7 @@ impl Stack {
             let endpoint = emulation.endpoint();
             (Some(emulation), endpoint)
         };
+        let demonstrates = options.directory.is_none();
         let mut secrets = vec![
             (DIRECTORY.to_owned(), options.directory.unwrap_or_else(|| demonstration::directory(api))),
             (CLIENT_SECRETS.to_owned(), options.client_secrets.unwrap_or_else(demonstration::client_secrets)),
@@ -159,10 +160,12 @@ impl Stack {
         let wiring = Wiring::start(settings, &needs, sdk, Arc::clone(&options.clock), options.entropy).await?;
         let functions = Arc::new(Functions::new(&wiring));
         let (stopping, stopped) = watch::channel(false);
-        let router = Router::new()
+        let mut router = Router::new()
             .nest(demonstration::SIGN_IN_PATH, sign_in.router())
-            .merge(app::router(api, Arc::clone(&options.clock)))
             .merge(front::router(Arc::clone(&functions), Arc::clone(&options.clock)));
+        if demonstrates {
+            router = router.merge(app::router(api, Arc::clone(&options.clock)));
+        }
         let mut tasks = vec![tokio::spawn(serve(listener, router, stopped.clone()))];
         if let Some(every) = options.refresh_every {
             tasks.push(tokio::spawn(schedule(Arc::clone(&functions), every, stopped)));

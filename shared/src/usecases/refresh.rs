@@ -89,18 +89,18 @@ impl Refresher {
         let at_hand = match self.at_hand(claimed).await {
             Ok(at_hand) if call.has(REFRESH_TIME, self.clock.now()) => at_hand,
             Ok(_) => {
-                self.release(call, claimed, None, None).await;
+                self.release(call, claimed, None).await;
                 return Ok(Refreshed::Passing { retry_after: None });
             }
             Err(error) => {
-                self.release(call, claimed, None, None).await;
+                self.release(call, claimed, None).await;
                 return Err(error);
             }
         };
         let answer = self.refreshes.refresh(connection, &at_hand.refresh_token, &claimed.identity.person).await;
         match answer {
             Ok(answer) => self.commit(call, connection, claimed, answer, at_hand, for_workflow).await,
-            Err(error) => Ok(self.failed(call, claimed, &error).await),
+            Err(error) => Ok(self.failed(call, connection, claimed, &error).await),
         }
     }
 
@@ -224,7 +224,7 @@ impl Refresher {
     }
 
     /// The provider did not give a token.
-    async fn failed(&self, call: &Call, claimed: &Authorization, error: &ProviderError) -> Refreshed {
+    async fn failed(&self, call: &Call, connection: &Connection, claimed: &Authorization, error: &ProviderError) -> Refreshed {
         log(call, claimed, "refresh failed", error);
         let now = self.clock.now();
         let reason = match error {
@@ -233,23 +233,23 @@ impl Refresher {
             ProviderError::InvalidGrant => Reason::InvalidGrant,
             ProviderError::IdentityChanged => Reason::IdentityRevoked,
             ProviderError::AnswerLost { .. } => {
-                self.release(call, claimed, Some(now), None).await;
+                self.release_unknown(call, connection, claimed, now).await;
                 record(call, claimed, "refresh", "answer_lost", None);
                 return Refreshed::Passing { retry_after: None };
             }
             // A success that cannot be read may have spent the refresh token: its fate is unknown, too.
             ProviderError::AnswerInvalid { .. } | ProviderError::IdentityInvalid { .. } => {
-                self.release(call, claimed, Some(now), None).await;
+                self.release_unknown(call, connection, claimed, now).await;
                 record(call, claimed, "refresh", "answer_invalid", None);
                 return Refreshed::Passing { retry_after: None };
             }
             ProviderError::Unavailable { retry_after, .. } => {
-                self.release(call, claimed, None, *retry_after).await;
+                self.release(call, claimed, *retry_after).await;
                 record(call, claimed, "refresh", "provider_unavailable", None);
                 return Refreshed::Passing { retry_after: *retry_after };
             }
             ProviderError::Refused { .. } | ProviderError::Misconfigured { .. } | ProviderError::Ours(_) => {
-                self.release(call, claimed, None, None).await;
+                self.release(call, claimed, None).await;
                 record(call, claimed, "refresh", "not_refreshed", None);
                 return Refreshed::Passing { retry_after: None };
             }
@@ -272,15 +272,24 @@ impl Refresher {
         }
     }
 
-    async fn release(
-        &self,
-        call: &Call,
-        claimed: &Authorization,
-        outcome_unknown_since: Option<OffsetDateTime>,
-        retry_after: Option<Duration>,
-    ) {
+    async fn release(&self, call: &Call, claimed: &Authorization, retry_after: Option<Duration>) {
         let due_at = schedule::retry_at(&claimed.id, self.clock.now(), claimed.failed_attempts, retry_after);
-        if let Err(error) = self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since }).await {
+        self.give_back(call, claimed, RefreshFailure { due_at, outcome_unknown_since: None }).await;
+    }
+
+    /// The stored refresh token may be spent. Where the provider still takes a rotated token for a while, the next try falls within
+    /// that grace.
+    async fn release_unknown(&self, call: &Call, connection: &Connection, claimed: &Authorization, now: OffsetDateTime) {
+        let backed_off = schedule::retry_at(&claimed.id, now, claimed.failed_attempts, None);
+        let due_at = match Duration::try_from(connection.rotation_grace / 2) {
+            Ok(half) if half.is_positive() => backed_off.min(now.saturating_add(half)),
+            _ => backed_off,
+        };
+        self.give_back(call, claimed, RefreshFailure { due_at, outcome_unknown_since: Some(now) }).await;
+    }
+
+    async fn give_back(&self, call: &Call, claimed: &Authorization, failure: RefreshFailure) {
+        if let Err(error) = self.store.release_refresh(claimed, &failure).await {
             log(call, claimed, "a lease was not given back; it ends by itself", &error);
         }
     }
