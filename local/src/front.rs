@@ -40,7 +40,11 @@ async fn api(State(front): State<Front>, method: Method, uri: Uri, headers: Head
     let event = event(&method, &uri, &headers, &body, front.clock.now());
     match front.functions.invoke(name(function), event).await {
         Ok(answer) => response(&answer),
-        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "message": error.to_string() })),
+        // What API Gateway says of a function that failed.
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "an invocation failed");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "message": "Internal Server Error" }))
+        }
     }
 }
 

@@ -17,14 +17,19 @@ use shared::telemetry;
 use shared::wiring::Wiring;
 use time::Duration;
 use token::TokenFunction;
+use tokio::sync::Semaphore;
 
 /// How long an HTTP function may take: the limit of an HTTP API integration.
 const HTTP_TIME: Duration = Duration::seconds(29);
 /// How long a scheduled run may take.
 const RUN_TIME: Duration = Duration::minutes(5);
 
+/// How many invocations may be under way at once: the default limit of an AWS account.
+const CONCURRENCY: u32 = 1000;
+
 /// The functions.
 pub struct Functions {
+    under_way: Arc<Semaphore>,
     create_url: Arc<dyn Handler>,
     callback: Arc<dyn Handler>,
     list: Arc<dyn Handler>,
@@ -52,6 +57,7 @@ impl Functions {
     pub fn new(wiring: &Wiring) -> Self {
         let edge = wiring.edge();
         Self {
+            under_way: Arc::new(Semaphore::new(CONCURRENCY as usize)),
             create_url: Arc::new(CreateUrlFunction { edge: Arc::clone(&edge), create_url: wiring.create_url() }),
             callback: Arc::new(CallbackFunction { edge: Arc::clone(&edge), complete_flow: wiring.complete_flow() }),
             list: Arc::new(ListFunction { edge: Arc::clone(&edge), list: wiring.list() }),
@@ -68,8 +74,27 @@ impl Functions {
         }
     }
 
-    /// Calls a function by its name with an event, as the Lambda service does.
-    pub async fn invoke(&self, name: &str, event: Value) -> Result<Value, InvokeError> {
+    /// Invokes a function by its name with an event, as the Lambda service does: to its end, even if whoever asked goes away.
+    pub async fn invoke(self: &Arc<Self>, name: &str, event: Value) -> Result<Value, InvokeError> {
+        let stopped = |_| InvokeError::Failed("the stack is stopping".to_owned());
+        let permit = Arc::clone(&self.under_way).acquire_owned().await.map_err(stopped)?;
+        let (functions, name) = (Arc::clone(self), name.to_owned());
+        let invocation = tokio::spawn(async move {
+            let answer = functions.call(&name, event).await;
+            drop(permit);
+            answer
+        });
+        invocation.await.unwrap_or_else(|_| Err(InvokeError::Failed("the function panicked".to_owned())))
+    }
+
+    /// Waits until nothing is under way, and lets nothing begin.
+    pub async fn stop(&self) {
+        let all = self.under_way.acquire_many(CONCURRENCY).await;
+        self.under_way.close();
+        drop(all);
+    }
+
+    async fn call(&self, name: &str, event: Value) -> Result<Value, InvokeError> {
         let handler = match name {
             "create-url" => &self.create_url,
             "callback" => &self.callback,

@@ -205,7 +205,7 @@ impl Stack {
 
     /// The functions.
     #[must_use]
-    pub fn functions(&self) -> &Functions {
+    pub fn functions(&self) -> &Arc<Functions> {
         &self.functions
     }
 
@@ -222,6 +222,7 @@ impl Stack {
             // A task that panicked has stopped, too.
             let _ = task.await;
         }
+        self.functions.stop().await;
         if let Some(emulation) = self.emulation {
             emulation.stop().await;
         }

@@ -1,1 +1,20 @@
-//! Tests.
+//! What the test suites share: the whole system in one process under a clock that is moved by hand, its callers, a browser, and a
+//! provider that follows a script.
+//!
+//! * [`World`]: the stack, its callers and what they do most often.
+//! * [`Expect`]: what an answer must be, said beside the call.
+//! * [`faults`]: what tests do to requests on their way to AWS.
+//! * [`provider`]: an identity provider that fails on request.
+//! * [`tokens`]: bearer tokens of any shape, well made or not.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
+
+pub mod answers;
+pub mod clock;
+pub mod faults;
+pub mod provider;
+pub mod tokens;
+pub mod world;
+
+pub use answers::Expect;
+pub use clock::ManualClock;
+pub use world::{Caller, Calls, Setup, Verifier, World};
