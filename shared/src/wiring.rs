@@ -188,6 +188,7 @@ impl Wiring {
         CompleteFlow {
             sealer: self.state_keys(),
             flows: self.table(),
+            index: self.table(),
             cipher: self.cipher(),
             metadata: self.provider(),
             exchanges: self.provider(),
@@ -222,7 +223,7 @@ impl Wiring {
     /// Revoke.
     #[must_use]
     pub fn revoke(&self) -> Revoke {
-        Revoke { index: self.table(), metadata: self.provider(), revoker: self.revoker() }
+        Revoke { index: self.table(), metadata: self.provider(), entropy: self.entropy(), revoker: self.revoker() }
     }
 
     fn refresher(&self) -> Arc<Refresher> {
@@ -232,6 +233,7 @@ impl Wiring {
             revocations: self.provider(),
             cipher: self.cipher(),
             rescue: self.rescue_queue(),
+            index: self.table(),
             clock: self.clock(),
             entropy: self.entropy(),
         })

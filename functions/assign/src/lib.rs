@@ -37,6 +37,7 @@ impl Handler for AssignFunction {
 impl AssignFunction {
     async fn answer(&self, exchange: &Exchange, route: &Route) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
+        exchange.refuse_query()?;
         match route {
             Route::Bind(workflow) => self.bind(exchange, &caller, workflow).await,
             Route::Binding(workflow) => self.binding(&caller, workflow).await,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lambda_http::http::StatusCode;
-use lambda_http::http::header::{ALLOW, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER};
+use lambda_http::http::header::{ALLOW, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY};
 use lambda_http::{Body, Request, Response};
 use shared::domain::flow::{FlowFailure, ReturnTo};
 use shared::domain::secret::Secret;
@@ -50,14 +50,15 @@ impl CallbackFunction {
     async fn callback(&self, exchange: &Exchange, connection: &str) -> Response<Body> {
         let request_id = &exchange.call.request_id;
         if is_prefetch(&exchange.request) {
-            return refuse_prefetch();
+            // An answer that no browser keeps for the real visit.
+            return page(&Telling::Unavailable, request_id);
         }
         let Ok(callback) = read_callback(&exchange.request, connection) else { return page(&Telling::Untrusted, request_id) };
         match self.complete_flow.callback(&exchange.call, &exchange.directory, callback).await {
             Ok(CallbackAnswer::Return { return_to, result }) => {
                 send_back(&return_to, &result).unwrap_or_else(|| page(&Telling::Untrusted, request_id))
             }
-            Ok(CallbackAnswer::Outcome { outcome, .. }) => page(&Telling::Outcome(outcome), request_id),
+            Ok(CallbackAnswer::Outcome(outcome)) => page(&Telling::Outcome(outcome), request_id),
             Ok(CallbackAnswer::Untrusted(why)) => {
                 shared::telemetry::signal("callback_untrusted", why, request_id);
                 page(&Telling::Untrusted, request_id)
@@ -72,6 +73,7 @@ impl CallbackFunction {
 
     async fn complete(&self, exchange: &Exchange, route: &Route) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
+        exchange.refuse_query()?;
         let mut fields = Fields::read(&exchange.request)?;
         let code = fields.secret("code")?;
         let code_verifier = fields.secret("code_verifier")?;
@@ -90,6 +92,9 @@ impl CallbackFunction {
 /// Each parameter at most once (RFC 6749 section 3.1); others are the provider's own and mean nothing here.
 fn read_callback(request: &Request, connection: &str) -> Result<Callback, ApiError> {
     let mut query = Query::read(request);
+    if query.has_duplicates() {
+        return Err(ApiError::invalid("query", "name each parameter once"));
+    }
     Ok(Callback {
         connection: connection.to_owned(),
         state: query.text("state")?,
@@ -104,14 +109,6 @@ fn is_prefetch(request: &Request) -> bool {
         .iter()
         .filter_map(|name| request.headers().get(name)?.to_str().ok())
         .any(|value| value.to_ascii_lowercase().contains("prefetch"))
-}
-
-/// An answer that no browser keeps for the real visit.
-fn refuse_prefetch() -> Response<Body> {
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 fn options() -> Response<Body> {

@@ -39,6 +39,7 @@ impl Handler for CreateUrlFunction {
 impl CreateUrlFunction {
     async fn create(&self, exchange: &Exchange, route: &Route) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
+        exchange.refuse_query()?;
         let request = read(Fields::read(&exchange.request)?)?;
         let created = self.create_url.create(&exchange.call, &caller, &exchange.directory, request).await?;
         Ok(json(StatusCode::OK, &json!({ "url": created.url.as_str(), "expires_at": timestamp(created.expires_at) })))

@@ -56,7 +56,7 @@ impl ListFunction {
 
     async fn one(&self, exchange: &Exchange, route: &Route, id: &str) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
-        Query::read(&exchange.request).finish()?;
+        exchange.refuse_query()?;
         let id = AuthorizationId::try_from(id).map_err(|_| Code::AuthorizationNotFound)?;
         let entry = self.list.one(&caller, &id).await?.ok_or(Code::AuthorizationNotFound)?;
         Ok(json(StatusCode::OK, &views::entry(&entry)))

@@ -41,6 +41,7 @@ impl Handler for TokenFunction {
 impl TokenFunction {
     async fn answer(&self, exchange: &Exchange, route: &Route) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
+        exchange.refuse_query()?;
         match route {
             Route::Token(id) => self.hand_out(exchange, &caller, id).await,
             Route::Check(id) => self.check(exchange, &caller, id).await,

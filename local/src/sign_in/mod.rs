@@ -37,7 +37,7 @@ mod revoke;
 mod scopes;
 mod signing;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 mod tests;
 mod token;
 mod transactions;

@@ -112,6 +112,8 @@ pub enum FlowFailure {
     OrganizationMismatch,
     /// Not the identity of the authorization that was to be renewed.
     IdentityMismatch,
+    /// The authorization that was to be renewed came by another connection.
+    ConnectionMismatch,
     /// The new grant lacks scopes that bound workflows require.
     ScopesInsufficient,
     /// The authorization that was to be renewed is gone.

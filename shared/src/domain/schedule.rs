@@ -9,6 +9,8 @@ use super::ids::AuthorizationId;
 pub const SHARDS: u32 = 32;
 /// An access token in use is renewed this long before its end, so that workflows find it fresh.
 const MARGIN: Duration = Duration::minutes(5);
+/// How often the use of an authorization is noted: a write on every hand-out would cost more than the hand-out.
+pub const NOTED_EVERY: Duration = Duration::HOUR;
 /// An unused refresh token is used at least this often.
 const KEEP_ALIVE_AT_MOST: Duration = Duration::days(15);
 
@@ -44,7 +46,8 @@ pub fn next_due(id: &AuthorizationId, connection: &Connection, life: Life) -> Of
         return life.access_expires_at;
     }
     let lifetime = life.access_expires_at - life.refreshed_at;
-    let in_use = life.last_used_at.is_some_and(|used| used >= life.refreshed_at.saturating_sub(lifetime));
+    // Use is noted to the hour, so that is how far back a note may mean the present.
+    let in_use = life.last_used_at.is_some_and(|used| used >= life.refreshed_at.saturating_sub(lifetime.max(NOTED_EVERY)));
     if in_use { ahead_of(id, life.refreshed_at, life.access_expires_at) } else { keep_alive(id, connection, life.refreshed_at) }
 }
 

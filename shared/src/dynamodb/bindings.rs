@@ -71,7 +71,7 @@ impl BindingStore for Table {
     async fn bind(&self, binding: &Binding, previous: Option<&Binding>) -> Result<BindOutcome, Unavailable> {
         let mut patience = Patience::new();
         loop {
-            let Transacted::Refused(mut refusals) = self.transact(BIND, self.binding_together(binding, previous)?, None).await? else {
+            let Transacted::Refused(mut refusals) = self.transact(BIND, self.binding_together(binding, previous)?).await? else {
                 return Ok(BindOutcome::Bound);
             };
             if refusals.refused(NEW_OWNER) {
@@ -97,7 +97,7 @@ impl BindingStore for Table {
             self.deleting(as_expected(Change::of(Key::binding(&previous.organization, &previous.workflow)), Some(previous)))?,
             self.updating(counted_less(previous), OnRefusal::Hide)?,
         ];
-        match self.transact(UNBIND, items, None).await? {
+        match self.transact(UNBIND, items).await? {
             Transacted::Done => Ok(true),
             Transacted::Refused(refusals) if refusals.refused(BINDING) => Ok(false),
             Transacted::Refused(_) => Err(Unavailable::new(UNBIND, Refused("the authorization does not count this binding"))),

@@ -1,9 +1,6 @@
 //! Flows: claimed once, finished together with what they yield (I6).
 
 use async_trait::async_trait;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use time::{Duration, OffsetDateTime};
 
 use super::Table;
@@ -89,7 +86,7 @@ impl Flows for Table {
             self.putting(authorization_item(authorization), Change::of(key).when("attribute_not_exists(#pk)"))?,
             self.updating(finishing(flow, attempt, &outcome, now)?, OnRefusal::Show)?,
         ];
-        let Transacted::Refused(mut refusals) = self.transact(STORE, items, Some(token(flow, attempt))).await? else { return Ok(()) };
+        let Transacted::Refused(mut refusals) = self.transact(STORE, items).await? else { return Ok(()) };
         if finished_by_us(refusals.item(self, 1), attempt, &outcome)? {
             return Ok(());
         }
@@ -116,7 +113,7 @@ impl Flows for Table {
                     self.updating(change, OnRefusal::Show)?,
                     self.updating(finishing(flow, attempt, &outcome, now)?, OnRefusal::Show)?,
                 ];
-                let Transacted::Refused(mut refusals) = self.transact(RENEW, items, None).await? else { return Ok(Renewal::Stored) };
+                let Transacted::Refused(mut refusals) = self.transact(RENEW, items).await? else { return Ok(Renewal::Stored) };
                 if refusals.refused(1) {
                     let ours = finished_by_us(refusals.item(self, 1), attempt, &outcome)?;
                     return if ours { Ok(Renewal::Stored) } else { Err(Unavailable::new(RENEW, Refused("the flow is another attempt's"))) };
@@ -189,14 +186,6 @@ fn outcome(row: &mut Row, doing: &'static str) -> Result<Option<FlowOutcome>, Un
     let text: Option<String> = row.optional("outcome").map_err(|bad| Unavailable::new(doing, bad))?;
     let outcome = text.map(|text| serde_json::from_str(&text)).transpose();
     outcome.map_err(|_| Unavailable::new(doing, row.bad("outcome", NotAsStored("not an outcome"))))
-}
-
-/// A transaction token (at most 36 characters) that is the same for every repetition of one attempt.
-fn token(flow: &FlowId, attempt: &str) -> String {
-    let hash = digest(&SHA256, format!("store/{flow}/{attempt}").as_bytes());
-    let mut token = URL_SAFE_NO_PAD.encode(hash);
-    token.truncate(36);
-    token
 }
 
 #[cfg(test)]

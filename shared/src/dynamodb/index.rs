@@ -17,6 +17,7 @@ use crate::ports::store::{IndexEntry, IndexPage, OrganizationIndex, PageQuery};
 
 const PAGE: &str = "read the list of an organization";
 const ENTRY: &str = "read an entry of the list";
+const BOUND_TO: &str = "find the authorization of a workflow";
 const BINDINGS: &str = "read the bindings of an authorization";
 /// From here on DynamoDB's own megabyte is the better limit of a page.
 const UNLIMITED_FROM: usize = 250;
@@ -47,6 +48,26 @@ impl OrganizationIndex for Table {
         let query = PageQuery { after: None, limit: 1, bindings_each: most };
         let page = assemble(rows, organization, &query, None).map_err(|bad| Unavailable::new(ENTRY, bad))?;
         Ok(page.entries.into_iter().next())
+    }
+
+    async fn authorization_of(&self, organization: &OrganizationId, workflow: &WorkflowId) -> Result<Option<AuthorizationId>, Unavailable> {
+        let mut start = None;
+        loop {
+            let request = self
+                .listing(organization, "org_pk = :org")
+                .filter_expression("workflow_id = :workflow")
+                .expression_attribute_values(":workflow", s(workflow.as_str()))
+                .set_exclusive_start_key(start);
+            let answer = request.send().await.map_err(|error| Unavailable::new(BOUND_TO, error))?;
+            if let Some(item) = answer.items.unwrap_or_default().into_iter().next() {
+                let binding = items::binding(self.row(item), organization).map_err(|bad| Unavailable::new(BOUND_TO, bad))?;
+                return Ok(Some(binding.authorization));
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     async fn bindings_of(

@@ -1,7 +1,7 @@
 //! Refreshing: claim, commit, or give up (design section 5). Each is one conditional update.
 
 use async_trait::async_trait;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::Table;
 use super::change::Change;
@@ -12,16 +12,16 @@ use super::values::{b, millis, n, s, seconds, set_of};
 use super::write::Written;
 use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::ids::{AuthorizationId, OrganizationId};
+use crate::domain::schedule::NOTED_EVERY;
 use crate::ports::Unavailable;
-use crate::ports::store::{Committed, DueClaim, DueItem, RefreshCommit, RefreshFailure, RefreshStore};
+use crate::ports::store::{Committed, DueClaim, DueItem, RefreshCommit, RefreshFailure, RefreshStore, Repair, Rescued};
 
 const CLAIM: &str = "claim a refresh";
 const COMMIT: &str = "store a refreshed credential";
+const REPAIR: &str = "store a rescued credential";
 const RELEASE: &str = "give a refresh back";
 const MARK: &str = "mark an authorization as in need of re-authorization";
 const USED: &str = "note that a token was handed out";
-/// A hand-out is noted at most this often: the list needs no more, and a write per hand-out would cost more than the hand-out.
-const NOTED_EVERY: Duration = Duration::HOUR;
 
 #[async_trait]
 impl RefreshStore for Table {
@@ -76,32 +76,41 @@ impl RefreshStore for Table {
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable> {
         let Some(lease) = &claimed.lease else { return Ok(Committed::Superseded) };
         let version = claimed.version + 1;
-        let mut change = holding(claimed, lease)
+        let change = storing(holding(claimed, lease), &claimed.id, claimed.generation, commit)
             .set("version", n(version))
-            .set("generation", n(claimed.generation + 1))
-            .set_or_remove("sealed_access", commit.credential.access.as_deref().map(b))
-            .set_or_remove("sealed_refresh", commit.credential.refresh.as_deref().map(b))
-            .set("refreshable", aws_sdk_dynamodb::types::AttributeValue::Bool(commit.credential.refresh.is_some()))
-            .set_or_remove("scopes", set_of(&commit.scopes))
-            .set("access_expires_at", millis(commit.access_expires_at))
-            .set("access_lifetime", n(commit.access_lifetime.whole_seconds()))
-            .set_or_remove("reauthorize_by", commit.reauthorize_by.map(millis))
-            .set("last_refreshed_at", millis(commit.refreshed_at))
-            .set("due_shard", keys::due_shard(&claimed.id))
-            .set("due_at", seconds(commit.due_at))
             .set("committed_by", s(&lease.owner))
-            .remove(&["lease_owner", "lease_until", "outcome_unknown_since", "failed_attempts"])
             .when("#version = :read_version AND #status = :active")
             .value(":read_version", n(claimed.version))
             .value(":active", s("active"));
-        if let Some(used_at) = commit.used_at {
-            change = change.set("last_used_at", millis(used_at));
-        }
         let ours = match self.update(COMMIT, change).await? {
             Written::Done(_) => true,
-            Written::Refused(row) => committed(row, &lease.owner, version, COMMIT)?.is_some(),
+            Written::Refused(row) => committed(row, &lease.owner, version, COMMIT)? == Some(Status::Active),
         };
         Ok(if ours { Committed::Stored } else { Committed::Superseded })
+    }
+
+    async fn repair_refresh(&self, rescued: &Rescued) -> Result<Repair, Unavailable> {
+        let key = Key::authorization(&rescued.organization, &rescued.authorization);
+        let change = storing(Change::of(key), &rescued.authorization, rescued.generation, &rescued.commit)
+            .set("status", s(Status::Active.as_str()))
+            .compute("#version = #version + :one")
+            .value(":one", n(1))
+            .remove(&["reason"])
+            .when("#generation = :read_generation")
+            .value(":read_generation", n(rescued.generation))
+            .when("#status = :active OR (#status = :ended AND #reason IN (:unknown, :refused))")
+            .value(":active", s("active"))
+            .value(":ended", s("needs_reauthorization"))
+            .value(":unknown", s(Reason::OutcomeUnknown.as_str()))
+            .value(":refused", s(Reason::InvalidGrant.as_str()));
+        Ok(match self.update(REPAIR, change).await? {
+            Written::Done(_) => Repair::Stored,
+            Written::Refused(None) => Repair::Revoked,
+            Written::Refused(Some(mut row)) => match status(&mut row).map_err(|bad| Unavailable::new(REPAIR, bad))? {
+                Status::Revoking | Status::Deleted => Repair::Revoked,
+                Status::Active | Status::NeedsReauthorization(_) => Repair::Superseded,
+            },
+        })
     }
 
     async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable> {
@@ -139,15 +148,21 @@ impl RefreshStore for Table {
             (Written::Refused(row), Some(lease)) => {
                 committed(row, &lease.owner, read.version + 1, MARK)? == Some(Status::NeedsReauthorization(reason))
             }
-            (Written::Refused(_), None) => false,
+            // Without a lease nothing names the attempt. The change is there with this reason at this version: a second of the same
+            // kind is announced twice rather than never.
+            (Written::Refused(row), None) => match row {
+                Some(mut row) => {
+                    let bad = |bad| Unavailable::new(MARK, bad);
+                    row.required::<u64>("version").map_err(bad)? == read.version + 1
+                        && status(&mut row).map_err(bad)? == Status::NeedsReauthorization(reason)
+                }
+                None => false,
+            },
         })
     }
 
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         let noted_before = now.saturating_sub(NOTED_EVERY);
-        if read.last_used_at.is_some_and(|used| used > noted_before) {
-            return Ok(());
-        }
         let mut change = Change::of(Key::authorization(&read.organization, &read.id))
             .set("last_used_at", millis(now))
             .when("#status = :active AND (attribute_not_exists(#last_used_at) OR #last_used_at <= :noted_before)")
@@ -171,6 +186,27 @@ fn claiming(key: Key, lease: &Lease) -> Change {
         .set("lease_until", millis(lease.until))
         .when("#status = :active")
         .value(":active", s("active"))
+}
+
+/// Stores a refreshed credential as the generation after `generation`, and ends the lease.
+fn storing(change: Change, id: &AuthorizationId, generation: u64, commit: &RefreshCommit) -> Change {
+    let change = change
+        .set("generation", n(generation + 1))
+        .set_or_remove("sealed_access", commit.credential.access.as_deref().map(b))
+        .set_or_remove("sealed_refresh", commit.credential.refresh.as_deref().map(b))
+        .set("refreshable", aws_sdk_dynamodb::types::AttributeValue::Bool(commit.credential.refresh.is_some()))
+        .set_or_remove("scopes", set_of(&commit.scopes))
+        .set("access_expires_at", millis(commit.access_expires_at))
+        .set("access_lifetime", n(commit.access_lifetime.whole_seconds()))
+        .set_or_remove("reauthorize_by", commit.reauthorize_by.map(millis))
+        .set("last_refreshed_at", millis(commit.refreshed_at))
+        .set("due_shard", keys::due_shard(id))
+        .set("due_at", seconds(commit.due_at))
+        .remove(&["lease_owner", "lease_until", "outcome_unknown_since", "failed_attempts"]);
+    match commit.used_at {
+        Some(used_at) => change.set("last_used_at", millis(used_at)),
+        None => change,
+    }
 }
 
 /// A change by whoever holds the lease.

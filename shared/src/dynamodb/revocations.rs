@@ -36,11 +36,13 @@ impl RevocationStore for Table {
         &self,
         organization: &OrganizationId,
         id: &AuthorizationId,
+        attempt: &str,
         now: OffsetDateTime,
     ) -> Result<RevocationStart, Unavailable> {
         let change = Change::of(Key::authorization(organization, id))
             .set("status", s(Status::Revoking.as_str()))
             .set("revoked_at", millis(now))
+            .set("committed_by", s(attempt))
             .compute("#version = #version + :one")
             .set("due_shard", keys::due_shard(id))
             .set("due_at", seconds(now + TAKEN_OVER_AFTER))
@@ -54,7 +56,7 @@ impl RevocationStore for Table {
         match self.update(BEGIN, change).await? {
             Written::Done(row) => Ok(RevocationStart::Begun(Box::new(Authorization::try_from(row).map_err(bad)?))),
             Written::Refused(None) => Ok(RevocationStart::Missing),
-            Written::Refused(Some(row)) => hindrance(row).map_err(bad),
+            Written::Refused(Some(row)) => hindrance(row, attempt).map_err(bad),
         }
     }
 
@@ -90,9 +92,11 @@ fn while_revoking(of: &Authorization) -> Change {
     Change::of(Key::authorization(&of.organization, &of.id)).when("#status = :revoking").value(":revoking", s(Status::Revoking.as_str()))
 }
 
-/// Why a revocation could not begin. An own beginning whose answer was lost shows as begun by somebody: its caller is told
-/// that the authorization is revoked, which is so, and the sweep asks the provider.
-fn hindrance(mut row: Row) -> Result<RevocationStart, super::error::BadRow> {
+/// Why a revocation could not begin; unless it is our own, whose answer was lost.
+fn hindrance(mut row: Row, attempt: &str) -> Result<RevocationStart, super::error::BadRow> {
+    if row.text("status") == Status::Revoking.as_str() && row.text("committed_by") == attempt {
+        return Ok(RevocationStart::Begun(Box::new(Authorization::try_from(row)?)));
+    }
     Ok(match status(&mut row)? {
         Status::Active | Status::NeedsReauthorization(_) => RevocationStart::InUse { binding_count: row.required("binding_count")? },
         Status::Revoking => RevocationStart::AlreadyRevoked { tombstone_until: None },

@@ -90,18 +90,12 @@ impl Table {
         }
     }
 
-    /// Sends a transaction. Without a `token` the SDK makes one for this call, which covers lost answers that it repeats by
-    /// itself; with one, a repetition by the caller is covered too.
-    pub(super) async fn transact(
-        &self,
-        doing: &'static str,
-        items: Vec<TransactWriteItem>,
-        token: Option<String>,
-    ) -> Result<Transacted, Unavailable> {
+    /// Sends a transaction. The SDK makes a token for this call, which covers lost answers that it repeats by itself; a repetition
+    /// by the caller is another transaction, whose conditions tell it from the first.
+    pub(super) async fn transact(&self, doing: &'static str, items: Vec<TransactWriteItem>) -> Result<Transacted, Unavailable> {
         let mut patience = Patience::new();
         loop {
-            let request =
-                self.client.transact_write_items().set_transact_items(Some(items.clone())).set_client_request_token(token.clone());
+            let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
             let Err(error) = request.send().await else { return Ok(Transacted::Done) };
             let reasons = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),

@@ -10,6 +10,7 @@ use time::Duration;
 
 use super::error::{ApiError, Code};
 use super::event;
+use super::query::Query;
 use super::routes::{Function, NoRoute, Route};
 use crate::domain::caller::Caller;
 use crate::domain::directory::Directory;
@@ -150,6 +151,13 @@ impl Exchange {
         }
         let organization = principal.organization.ok_or(Code::OrganizationRequired)?;
         Ok(Caller { person: principal.person, verified_email: principal.verified_email, organization, workflow: principal.workflow })
+    }
+}
+
+impl Exchange {
+    /// A route without query parameters refuses them, rather than ignore a `?dry_run=true` that means something elsewhere.
+    pub fn refuse_query(&self) -> Result<(), ApiError> {
+        Query::read(&self.request).finish()
     }
 }
 

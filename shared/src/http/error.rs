@@ -300,6 +300,7 @@ pub fn flow_code(failure: FlowFailure) -> Code {
         FlowFailure::IdentityRefused => Code::IdentityRefused,
         FlowFailure::OrganizationMismatch => Code::OrganizationMismatch,
         FlowFailure::IdentityMismatch => Code::IdentityMismatch,
+        FlowFailure::ConnectionMismatch => Code::ConnectionMismatch,
         FlowFailure::ScopesInsufficient => Code::ScopesInsufficient,
         FlowFailure::AuthorizationNotFound => Code::AuthorizationNotFound,
         FlowFailure::Internal => Code::ServerError,
@@ -336,6 +337,10 @@ impl From<CompleteError> for ApiError {
                 let refusal = Self::from(flow_code(failure));
                 if refusal.status() == StatusCode::SERVICE_UNAVAILABLE { refusal.retry_after(time::Duration::seconds(2)) } else { refusal }
             }
+            CompleteError::Provider(provider) => match Self::from(provider) {
+                ours if ours.code == Code::StoreUnavailable => ours,
+                theirs => Self { code: Code::OauthUnavailable, ..theirs },
+            },
             CompleteError::Unavailable(unavailable) => unavailable.into(),
         }
     }
@@ -382,6 +387,7 @@ impl From<RevokeError> for ApiError {
             RevokeError::InUse { workflows, workflow_count } => Self::from(Code::AuthorizationInUse)
                 .field("workflows", views::workflows(&workflows))
                 .field("workflow_count", json!(workflow_count)),
+            RevokeError::Provider(provider) => provider.into(),
             RevokeError::Unavailable(unavailable) => unavailable.into(),
         }
     }

@@ -104,6 +104,12 @@ fn words(telling: &Telling) -> Words {
                 "An existing authorization was to be renewed, but it belongs to another account. It stays as it was.",
                 "Start again and sign in with the same account as the first time.",
             ),
+            FlowFailure::ConnectionMismatch => bad(
+                StatusCode::FORBIDDEN,
+                "That was another sign-in service than before",
+                "An existing authorization was to be renewed, but it came by another connection. It stays as it was.",
+                START_AGAIN,
+            ),
             FlowFailure::ScopesInsufficient => bad(
                 StatusCode::FORBIDDEN,
                 "Too little access was allowed",

@@ -17,6 +17,13 @@ impl Query {
         Self(form_urlencoded::parse(raw.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
+    /// Whether any parameter is given twice, known or not (RFC 6749 section 3.1).
+    #[must_use]
+    pub fn has_duplicates(&self) -> bool {
+        let mut seen = std::collections::HashSet::new();
+        !self.0.iter().all(|(name, _)| seen.insert(name.as_str()))
+    }
+
     /// Takes a parameter; one that is given twice is an error (RFC 6749 section 3.1).
     pub fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let mut values = self.0.extract_if(.., |(n, _)| n == name).map(|(_, value)| value);

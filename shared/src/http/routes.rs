@@ -83,7 +83,8 @@ impl Route {
                 },
             ),
             (["workflows", "authorization", "complete"], "POST") => ("POST", Some(Self::Complete)),
-            (["workflows", "authorization", "complete"], "PUT") => ("DELETE, GET, POST", None),
+            // GET and DELETE of this path are those of an authorization, below.
+            (["workflows", "authorization", "complete"], m) if m != "GET" && m != "DELETE" => ("DELETE, GET, POST", None),
             (["workflows", "authorization", "callback", connection], m) => (
                 CALLBACK_METHODS,
                 match m {
@@ -102,20 +103,21 @@ impl Route {
                 };
                 ("POST", (m == "POST").then_some(route))
             }
-            (["workflows", workflow, "authorization"], "PUT") => ("", Some(Self::Bind((*workflow).to_owned()))),
+            // Before the next one: a workflow may be called "authorization", no authorization is.
+            (["workflows", workflow, "authorization"], m) => (
+                "DELETE, GET, PUT",
+                match m {
+                    "PUT" => Some(Self::Bind((*workflow).to_owned())),
+                    "GET" => Some(Self::Binding((*workflow).to_owned())),
+                    "DELETE" => Some(Self::Unbind((*workflow).to_owned())),
+                    _ => None,
+                },
+            ),
             (["workflows", "authorization", id], m) => (
                 "DELETE, GET",
                 match m {
                     "GET" => Some(Self::One((*id).to_owned())),
                     "DELETE" => Some(Self::Revoke((*id).to_owned())),
-                    _ => None,
-                },
-            ),
-            (["workflows", workflow, "authorization"], m) => (
-                "DELETE, GET, PUT",
-                match m {
-                    "GET" => Some(Self::Binding((*workflow).to_owned())),
-                    "DELETE" => Some(Self::Unbind((*workflow).to_owned())),
                     _ => None,
                 },
             ),

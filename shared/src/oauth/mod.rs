@@ -52,7 +52,7 @@ use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::ClientSecrets;
 use crate::ports::provider::{
     AuthorizationRequest, AuthorizationUrls, CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError, ProviderMetadata,
-    Receipt, Refreshes, Revocations, TokenAnswer, UserInfo,
+    Receipt, RefreshAnswer, Refreshes, Revocations, TokenAnswer, UserInfo,
 };
 
 /// Speaks with identity providers.
@@ -166,6 +166,14 @@ impl ProviderMetadata for Provider {
 
 #[async_trait]
 impl CodeExchanges for Provider {
+    async fn prepare_exchange(&self, connection: &Connection) -> Result<(), ProviderError> {
+        let endpoints = self.discovery.endpoints(connection).await?;
+        if let Some(jwks) = &endpoints.jwks {
+            self.jwks.warm(jwks).await?;
+        }
+        self.proofs(connection, endpoints.assertion_audience()).await.map(drop)
+    }
+
     async fn exchange_code(&self, connection: &Connection, exchange: &CodeExchange<'_>) -> Result<Exchanged, ProviderError> {
         let endpoints = self.discovery.endpoints(connection).await?;
         // Step 2: a code is not spent on an identity that could not be proved.
@@ -197,22 +205,29 @@ impl CodeExchanges for Provider {
 
 #[async_trait]
 impl Refreshes for Provider {
-    async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<TokenAnswer, ProviderError> {
+    async fn prepare_refresh(&self, connection: &Connection) -> Result<(), ProviderError> {
+        let endpoints = self.discovery.endpoints(connection).await?;
+        self.proofs(connection, endpoints.assertion_audience()).await.map(drop)
+    }
+
+    async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<RefreshAnswer, ProviderError> {
         let endpoints = self.discovery.endpoints(connection).await?;
         let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
         let grant = Grant::Refresh(refresh_token);
         if matches!(connection.kind, Kind::WorkOs { .. }) {
             let redeemed = self.authenticate(connection, &endpoints.token, &proofs, grant).await?;
-            return match redeemed.rest.get("user").and_then(|user| user.get("id")) {
+            let identity = match redeemed.rest.get("user").and_then(|user| user.get("id")) {
                 Some(id) if *id != person.subject.as_str() => Err(ProviderError::IdentityChanged),
-                _ => Ok(redeemed.tokens),
+                _ => Ok(()),
             };
+            return Ok(RefreshAnswer { tokens: redeemed.tokens, identity });
         }
         let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;
-        if let Some(id_token) = redeemed.rest.get("id_token").and_then(Value::as_str) {
-            self.hold_to_person(connection, &endpoints, &redeemed.tokens, id_token, person)?;
-        }
-        Ok(redeemed.tokens)
+        let identity = match redeemed.rest.get("id_token").and_then(Value::as_str) {
+            Some(id_token) => self.hold_to_person(connection, &endpoints, &redeemed.tokens, id_token, person),
+            None => Ok(()),
+        };
+        Ok(RefreshAnswer { tokens: redeemed.tokens, identity })
     }
 }
 

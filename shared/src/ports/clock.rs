@@ -12,6 +12,10 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> OffsetDateTime;
     /// Waits.
     async fn sleep(&self, duration: Duration);
+    /// Completes when a time limit is over. A clock that shortens waits, as tests do, must not shorten limits.
+    async fn expire(&self, limit: Duration) {
+        self.sleep(limit).await;
+    }
 }
 
 /// The operating system's random numbers. They can fail; then nothing is made of them.

@@ -105,6 +105,16 @@ pub struct Exchanged {
     pub identity: Result<Identity, ProviderError>,
 }
 
+/// A refresh token redeemed. The tokens are there even when the `id_token` beside them does not hold: the old refresh token may be
+/// spent.
+#[derive(Debug)]
+pub struct RefreshAnswer {
+    /// What the provider gave.
+    pub tokens: TokenAnswer,
+    /// Whether they are the stored person's, as far as the answer tells.
+    pub identity: Result<(), ProviderError>,
+}
+
 /// One code exchange (RFC 6749 section 4.1.3).
 #[derive(Debug)]
 pub struct CodeExchange<'a> {
@@ -119,6 +129,9 @@ pub struct CodeExchange<'a> {
 /// Redeems codes.
 #[async_trait]
 pub trait CodeExchanges: Send + Sync {
+    /// Makes everything ready that an exchange needs besides the code: metadata, keys, client credentials. What fails here costs
+    /// no code.
+    async fn prepare_exchange(&self, connection: &Connection) -> Result<(), ProviderError>;
     /// Exchanges a code, once. It is never repeated after it may have been sent.
     async fn exchange_code(&self, connection: &Connection, exchange: &CodeExchange<'_>) -> Result<Exchanged, ProviderError>;
 }
@@ -126,8 +139,10 @@ pub trait CodeExchanges: Send + Sync {
 /// Redeems refresh tokens.
 #[async_trait]
 pub trait Refreshes: Send + Sync {
+    /// Makes everything ready that a refresh needs besides the refresh token.
+    async fn prepare_refresh(&self, connection: &Connection) -> Result<(), ProviderError>;
     /// Refreshes (RFC 6749 section 6). If the answer holds an `id_token` it is held to `person` (OpenID Connect Core section 12.2).
-    async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<TokenAnswer, ProviderError>;
+    async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<RefreshAnswer, ProviderError>;
 }
 
 /// Asks who a token belongs to.

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::Unavailable;
 use crate::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status};
 use crate::domain::binding::Binding;
-use crate::domain::ids::{AuthorizationId, OrganizationId, WorkflowId};
+use crate::domain::ids::{AuthorizationId, ConnectionId, OrganizationId, WorkflowId};
 use crate::domain::scopes::Scopes;
 
 /// Reads for hand-outs.
@@ -33,6 +33,9 @@ pub trait RefreshStore: Send + Sync {
     async fn claim_due(&self, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> Result<DueClaim, Unavailable>;
     /// Stores a refreshed credential at version + 1, on condition of lease owner, version and status.
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable>;
+    /// Stores a rescued commit, on condition that the record still has the generation it was made from and is active, or ended
+    /// only because that generation's fate was unknown. Such a credential always wins over one that is spent.
+    async fn repair_refresh(&self, rescued: &Rescued) -> Result<Repair, Unavailable>;
     /// Gives the lease back after a failure in passing, and says when to try again.
     async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable>;
     /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held; `false` if the
@@ -81,6 +84,17 @@ pub enum Committed {
     Superseded,
 }
 
+/// What became of a rescued commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// It is stored; the authorization is active.
+    Stored,
+    /// The record has gone on without it.
+    Superseded,
+    /// The record was revoked: the rescued tokens are to be revoked, too.
+    Revoked,
+}
+
 /// A refresh that failed in passing.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshFailure {
@@ -100,10 +114,12 @@ pub trait RevocationStore: Send + Sync {
         id: &AuthorizationId,
     ) -> Result<Option<Authorization>, Unavailable>;
     /// `active | needs_reauthorization → revoking`, if nothing is bound. From the answer on no hand-out, refresh or bind succeeds (I11).
+    /// `attempt` is a random name of this try: an own beginning whose answer was lost is recognized by it.
     async fn begin_revocation(
         &self,
         organization: &OrganizationId,
         id: &AuthorizationId,
+        attempt: &str,
         now: OffsetDateTime,
     ) -> Result<RevocationStart, Unavailable>;
     /// `revoking → gone`: destroys the ciphertext and leaves a tombstone.
@@ -175,6 +191,8 @@ pub trait OrganizationIndex: Send + Sync {
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable>;
     /// One authorization with at most `most` of its bindings.
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, most: usize) -> Result<Option<IndexEntry>, Unavailable>;
+    /// The authorization that a workflow is bound to.
+    async fn authorization_of(&self, organization: &OrganizationId, workflow: &WorkflowId) -> Result<Option<AuthorizationId>, Unavailable>;
     /// At most `most` bindings of an authorization, beginning after a workflow.
     async fn bindings_of(
         &self,
@@ -283,12 +301,10 @@ pub struct Rescued {
     pub organization: OrganizationId,
     /// The authorization.
     pub authorization: AuthorizationId,
-    /// The version that was claimed.
-    pub version: u64,
     /// The generation that was claimed.
     pub generation: u64,
-    /// Who held the lease.
-    pub lease_owner: String,
+    /// The connection, at which the tokens are revoked if nothing else is to be done with them.
+    pub connection: ConnectionId,
     /// What was to be stored.
     pub commit: RefreshCommit,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::authorization::SealedCredential;
-use crate::domain::ids::{AuthorizationId, OrganizationId};
+use crate::domain::ids::{AuthorizationId, ConnectionId, OrganizationId};
 use crate::domain::scopes::Scopes;
 use crate::ports::store::{RefreshCommit, Rescued};
 
@@ -15,9 +15,8 @@ use crate::ports::store::{RefreshCommit, Rescued};
 struct Message {
     organization: OrganizationId,
     authorization: AuthorizationId,
-    version: u64,
+    connection: ConnectionId,
     generation: u64,
-    lease_owner: String,
     sealed_access: Option<String>,
     sealed_refresh: Option<String>,
     scopes: Scopes,
@@ -45,9 +44,8 @@ pub(super) fn write(rescued: &Rescued) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Message {
         organization: rescued.organization.clone(),
         authorization: rescued.authorization.clone(),
-        version: rescued.version,
+        connection: rescued.connection.clone(),
         generation: rescued.generation,
-        lease_owner: rescued.lease_owner.clone(),
         sealed_access: commit.credential.access.as_ref().map(|bytes| STANDARD.encode(bytes)),
         sealed_refresh: commit.credential.refresh.as_ref().map(|bytes| STANDARD.encode(bytes)),
         scopes: commit.scopes.clone(),
@@ -65,9 +63,8 @@ pub(super) fn read(body: &str) -> Result<Rescued, Malformed> {
     Ok(Rescued {
         organization: message.organization,
         authorization: message.authorization,
-        version: message.version,
+        connection: message.connection,
         generation: message.generation,
-        lease_owner: message.lease_owner,
         commit: RefreshCommit {
             credential: SealedCredential { access: bytes(message.sealed_access)?, refresh: bytes(message.sealed_refresh)? },
             scopes: message.scopes,
@@ -105,9 +102,8 @@ mod tests {
         let rescued = Rescued {
             organization: OrganizationId::try_from("org_1").unwrap(),
             authorization: AuthorizationId::try_from("auth_01jd0000000000000000000000").unwrap(),
-            version: 3,
+            connection: ConnectionId::try_from("conn_1").unwrap(),
             generation: 7,
-            lease_owner: "attempt".to_owned(),
             commit: RefreshCommit {
                 credential: SealedCredential { access: Some(vec![0, 255]), refresh: None },
                 scopes: Scopes::parse("a b").unwrap(),

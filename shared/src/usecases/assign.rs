@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use time::Duration;
+
 use super::Call;
 use super::audit::Act;
 use crate::domain::authorization::Status;
@@ -13,8 +15,8 @@ use crate::ports::Unavailable;
 use crate::ports::clock::Clock;
 use crate::ports::store::{BindObstacle, BindOutcome, BindingStore};
 
-/// How often a bind follows a binding that keeps changing under it.
-const TRIES: usize = 5;
+/// What must remain of the function's time before another try.
+const TRY_TIME: Duration = Duration::seconds(3);
 
 /// The use case with what it needs.
 pub struct Assign {
@@ -74,7 +76,7 @@ impl Assign {
             required_scopes: request.required_scopes,
             created_at: self.clock.now(),
         };
-        let result = self.bind_following(&mut binding).await;
+        let result = self.bind_following(call, &mut binding).await;
         let outcome = match &result {
             Ok(()) => "ok",
             Err(error) => error.word(),
@@ -83,9 +85,11 @@ impl Assign {
         result.map(|()| binding)
     }
 
-    async fn bind_following(&self, binding: &mut Binding) -> Result<(), AssignError> {
+    /// The last writer wins: a binding that changes meanwhile is followed, with growing waits, for as long as the time allows.
+    async fn bind_following(&self, call: &Call, binding: &mut Binding) -> Result<(), AssignError> {
         let mut previous: Option<Binding> = None;
-        for _ in 0..TRIES {
+        let mut tries: i32 = 0;
+        while tries == 0 || call.has(TRY_TIME, self.clock.now()) {
             // Repeating a bind is harmless: it keeps the time at which the workflow was bound to this authorization.
             if let Some(same) = previous.as_ref().filter(|p| p.authorization == binding.authorization) {
                 binding.created_at = same.created_at;
@@ -95,6 +99,10 @@ impl Assign {
                 BindOutcome::Changed(found) => previous = found.map(|b| *b),
                 BindOutcome::Refused(obstacle) => return Err(refusal(obstacle.as_ref(), &binding.required_scopes)),
             }
+            if tries > 0 {
+                self.clock.sleep(Duration::milliseconds(10) * tries.min(20)).await;
+            }
+            tries += 1;
         }
         Err(AssignError::Conflict)
     }
@@ -106,12 +114,15 @@ impl Assign {
 
     /// Unbinds.
     pub async fn unbind(&self, call: &Call, caller: &Caller, workflow: &WorkflowId) -> Result<(), AssignError> {
-        for _ in 0..TRIES {
+        let mut tries: i32 = 0;
+        while tries == 0 || call.has(TRY_TIME, self.clock.now()) {
             let previous = self.store.binding(&caller.organization, workflow).await?.ok_or(AssignError::NotBound)?;
             if self.store.unbind(&previous).await? {
                 record(call, caller, "unassign", "ok", Some(&previous.authorization), workflow);
                 return Ok(());
             }
+            tries += 1;
+            self.clock.sleep(Duration::milliseconds(10) * tries.min(20)).await;
         }
         Err(AssignError::Conflict)
     }

@@ -5,6 +5,11 @@ use crate::domain::caller::Person;
 use crate::domain::ids::{AuthorizationId, OrganizationId, WorkflowId};
 
 use super::Call;
+use crate::domain::authorization::Authorization;
+use crate::ports::store::OrganizationIndex;
+
+/// How many workflows an announcement names.
+const WORKFLOWS_NAMED: usize = 100;
 
 /// One act. Fields that do not apply stay empty and are left out of the line.
 #[derive(Debug, Default)]
@@ -42,4 +47,29 @@ impl Act<'_> {
             "audit"
         );
     }
+}
+
+/// Announces a change of status, with the owner and the bound workflows (contract section 11). Whoever made the change calls it,
+/// once. The workflows come from the index; if it does not answer, their number must do.
+pub async fn announce(call: &Call, index: &dyn OrganizationIndex, changed: &Authorization, status: &str, reason: Option<&str>) {
+    let bindings = match changed.binding_count {
+        0 => Ok(Vec::new()),
+        _ => index.bindings_of(&changed.organization, &changed.id, None, WORKFLOWS_NAMED).await,
+    };
+    let workflows = bindings.unwrap_or_default().iter().map(|b| b.workflow.to_string()).collect::<Vec<_>>().join(" ");
+    tracing::info!(
+        audit = true,
+        action = "status_change",
+        outcome = status,
+        reason,
+        organization = changed.organization.as_str(),
+        authorization = changed.id.as_str(),
+        owner.issuer = changed.created_by.issuer.as_str(),
+        owner.subject = changed.created_by.subject.as_str(),
+        user_id = changed.identity.person.subject.as_str(),
+        workflow_count = changed.binding_count,
+        workflows,
+        request_id = call.request_id.as_str(),
+        "audit"
+    );
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::Call;
 use super::audit::Act;
-use super::refresh::{Refreshed, Refresher, context};
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher, context};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
+use crate::domain::connection::Connection;
 use crate::domain::directory::Directory;
 use crate::domain::ids::AuthorizationId;
 use crate::domain::scopes::Scopes;
@@ -17,6 +18,9 @@ use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
 use crate::ports::clock::Clock;
 use crate::ports::provider::{ProviderError, UserInfo};
 use crate::ports::store::RefreshStore;
+
+/// How often a refresh that somebody else is making is looked at.
+const POLL: Duration = Duration::milliseconds(250);
 
 /// The use case with what it needs.
 pub struct Check {
@@ -122,27 +126,44 @@ impl Check {
         if !read.is_refreshable() {
             return self.prove_unrefreshable(call, connection, read, now).await;
         }
-        let claimed = if read.is_leased(now) { None } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await? };
-        let failure = match claimed {
-            // Somebody is refreshing it this very moment: that is the proof, and its outcome is in the next read.
-            None => {
-                self.clock.sleep(time::Duration::seconds(1)).await;
-                None
+        self.prove_by_refresh(call, connection, read).await
+    }
+
+    /// Refreshes, or waits for whoever is refreshing it: a new generation is the proof.
+    async fn prove_by_refresh(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        read: Authorization,
+    ) -> Result<(Authorization, Option<&'static str>), CheckError> {
+        let (generation, failed_attempts) = (read.generation, read.failed_attempts);
+        let mut present = read;
+        loop {
+            if present.status != Status::Active || present.generation > generation {
+                return Ok((present, None));
             }
-            Some(claimed) => match self.refresher.refresh(call, connection, &claimed, false).await? {
-                Refreshed::Renewed(authorization, _) => return Ok((*authorization, None)),
-                Refreshed::Ended(_) | Refreshed::Superseded => None,
-                Refreshed::Passing { .. } => Some("provider_unavailable"),
-            },
-        };
-        let again = self.store.authorization(&read.organization, &read.id).await?.ok_or(CheckError::NotFound)?;
-        Ok((again, failure))
+            let now = self.clock.now();
+            if present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
+                return Ok((present, Some("provider_unavailable")));
+            }
+            let claimed =
+                if present.is_leased(now) { None } else { self.store.claim_refresh(&present, &self.refresher.lease()?, now).await? };
+            match claimed {
+                None => self.clock.sleep(POLL).await,
+                Some(claimed) => match self.refresher.refresh(call, connection, &claimed, false).await? {
+                    Refreshed::Renewed(authorization, _) => return Ok((*authorization, None)),
+                    Refreshed::Passing { .. } => return Ok((claimed, Some("provider_unavailable"))),
+                    Refreshed::Ended(_) | Refreshed::Superseded => {}
+                },
+            }
+            present = self.store.authorization(&present.organization, &present.id).await?.ok_or(CheckError::NotFound)?;
+        }
     }
 
     async fn prove_unrefreshable(
         &self,
         call: &Call,
-        connection: &crate::domain::connection::Connection,
+        connection: &Connection,
         read: Authorization,
         now: OffsetDateTime,
     ) -> Result<(Authorization, Option<&'static str>), CheckError> {

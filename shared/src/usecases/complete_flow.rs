@@ -18,8 +18,8 @@ use std::sync::Arc;
 use time::Duration;
 use url::Url;
 
-use super::audit::Act;
-use super::{Call, attempt};
+use super::audit::{Act, announce};
+use super::{Call, attempt, within};
 use crate::domain::authorization::{AccessLifetime, Authorization, Identity, SealedCredential, Status, reauthorize_by};
 use crate::domain::caller::{Caller, Person};
 use crate::domain::connection::Connection;
@@ -34,11 +34,15 @@ use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, 
 use crate::ports::clock::{Clock, Entropy, random};
 use crate::ports::flows::{FlowClaim, FlowSealer, Flows, Renewal};
 use crate::ports::provider::{CodeExchange, CodeExchanges, Exchanged, ProviderError, ProviderMetadata, Revocations, TokenAnswer};
+use crate::ports::store::OrganizationIndex;
 
 /// How long a claimed flow is believed to be under way; no function runs longer.
 const CLAIM_PATIENCE: Duration = Duration::seconds(60);
 /// What must remain of the function's time before a code is sent: the provider's time limit and the store's.
 const EXCHANGE_TIME: Duration = Duration::seconds(12);
+
+/// What must remain of the function's time to look whether a transaction whose answer was lost took effect.
+const LOOK_TIME: Duration = Duration::seconds(2);
 
 /// The use case with what it needs.
 pub struct CompleteFlow {
@@ -46,6 +50,8 @@ pub struct CompleteFlow {
     pub sealer: Arc<dyn FlowSealer>,
     /// Claims flows and stores what they yield.
     pub flows: Arc<dyn Flows>,
+    /// Which workflows a status change concerns.
+    pub index: Arc<dyn OrganizationIndex>,
     /// Seals the tokens.
     pub cipher: Arc<dyn TokenCipher>,
     /// Judges `iss`.
@@ -86,12 +92,7 @@ pub enum CallbackAnswer {
         result: Result<String, FlowFailure>,
     },
     /// A page with the outcome (direct mode).
-    Outcome {
-        /// How the flow ended.
-        outcome: FlowOutcome,
-        /// The provider's name.
-        provider: String,
-    },
+    Outcome(FlowOutcome),
     /// A page that says that this link cannot be trusted, and why in the log.
     Untrusted(&'static str),
     /// A page that says that the sign-in is still being completed elsewhere.
@@ -122,6 +123,9 @@ pub enum CompleteError {
     /// The flow has failed.
     #[error("flow failed: {0:?}")]
     Failed(FlowFailure),
+    /// The provider could not be reached before anything was sent; the flow stays usable.
+    #[error("failed to prepare the exchange")]
+    Provider(#[source] ProviderError),
     /// A part of ours is down; the flow stays usable.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -142,6 +146,21 @@ enum Allowed<'a> {
     Initiator { api_issuer: &'a str },
     /// Redirect mode: whoever signed in, for the initiator has taken responsibility by completing.
     Anyone,
+}
+
+/// A claimed flow that yields no authorization.
+struct Unfinished {
+    failure: FlowFailure,
+    attempt: String,
+    /// Whether it is certain that nothing was stored.
+    known: bool,
+}
+
+/// Tokens that were not stored.
+struct Unstored {
+    failure: FlowFailure,
+    /// Whether that is certain.
+    known: bool,
 }
 
 /// All that step 4 has fetched.
@@ -182,7 +201,7 @@ impl CompleteFlow {
             return Ok(CallbackAnswer::Untrusted("redirect URI is no longer registered"));
         }
         if flow.is_expired(self.clock.now()) {
-            return Ok(self.earlier_outcome(&flow, connection).await?.unwrap_or(CallbackAnswer::Untrusted("state has expired")));
+            return Ok(self.earlier_outcome(&flow).await?.unwrap_or(CallbackAnswer::Untrusted("state has expired")));
         }
         match self.metadata.issuer_parameter(connection).await {
             Ok(expected) if !expected.accepts(callback.iss.as_deref()) => {
@@ -197,7 +216,7 @@ impl CompleteFlow {
                 Some(return_to) => self.hand_back(&state, &flow, return_to, code).await,
                 None => self.complete_directly(call, directory, connection, &flow, &secrets, &code).await,
             },
-            (None, Some(error)) => self.refused(call, connection, &flow, &error).await,
+            (None, Some(error)) => self.refused(call, &flow, &error).await,
             _ => Ok(CallbackAnswer::Untrusted("neither code nor error, or both")),
         }
     }
@@ -225,14 +244,22 @@ impl CompleteFlow {
         let outcome = match self.exchange(call, connection, flow, secrets, code, &redirect_uri, &allowed).await {
             Ok(done) => FlowOutcome::Stored(done.authorization.id),
             Err(CompleteError::Failed(failure)) => FlowOutcome::Failed(failure),
-            Err(CompleteError::InProgress) => match self.await_outcome(call, flow).await? {
+            // Under way elsewhere, or finished with an authorization that has been revoked since: the outcome is the flow's own.
+            Err(CompleteError::InProgress | CompleteError::NotFound) => match self.await_outcome(call, flow).await? {
                 Some(outcome) => outcome,
                 None => return Ok(CallbackAnswer::UnderWay),
             },
-            Err(CompleteError::NotFound | CompleteError::CodeVerifier) => FlowOutcome::Failed(FlowFailure::Internal),
-            Err(CompleteError::Unavailable(unavailable)) => return Err(unavailable),
+            Err(CompleteError::CodeVerifier) => FlowOutcome::Failed(FlowFailure::Internal),
+            Err(CompleteError::Provider(ProviderError::Ours(unavailable)) | CompleteError::Unavailable(unavailable)) => {
+                return Err(unavailable);
+            }
+            // Nothing was sent, so the outcome is not recorded: a reload tries again.
+            Err(CompleteError::Provider(error)) => {
+                log(call, "the exchange was not begun", &error);
+                FlowOutcome::Failed(FlowFailure::ProviderUnavailable)
+            }
         };
-        Ok(CallbackAnswer::Outcome { outcome, provider: connection.provider.clone() })
+        Ok(CallbackAnswer::Outcome(outcome))
     }
 
     /// The second of two tabs waits for the first one's outcome.
@@ -249,20 +276,20 @@ impl CompleteFlow {
     }
 
     /// A reload after the URL has ended still shows how it ended.
-    async fn earlier_outcome(&self, flow: &Flow, connection: &Connection) -> Result<Option<CallbackAnswer>, Unavailable> {
+    async fn earlier_outcome(&self, flow: &Flow) -> Result<Option<CallbackAnswer>, Unavailable> {
         if flow.return_to.is_some() {
             return Ok(None);
         }
         match self.flows.flow_outcome(&flow.id).await? {
             Some(FlowClaim::Finished { outcome, claimed_at }) if self.clock.now() < claimed_at + OUTCOME_LIFETIME => {
-                Ok(Some(CallbackAnswer::Outcome { outcome, provider: connection.provider.clone() }))
+                Ok(Some(CallbackAnswer::Outcome(outcome)))
             }
             _ => Ok(None),
         }
     }
 
     /// The provider sent an error instead of a code. The flow is consumed, and only known words are passed on.
-    async fn refused(&self, call: &Call, connection: &Connection, flow: &Flow, error: &str) -> Result<CallbackAnswer, Unavailable> {
+    async fn refused(&self, call: &Call, flow: &Flow, error: &str) -> Result<CallbackAnswer, Unavailable> {
         let failure = match error {
             "access_denied" => FlowFailure::AccessDenied,
             "temporarily_unavailable" | "server_error" => FlowFailure::ProviderUnavailable,
@@ -281,7 +308,7 @@ impl CompleteFlow {
         };
         Ok(match &flow.return_to {
             Some(return_to) => CallbackAnswer::Return { return_to: return_to.clone(), result: Err(failure) },
-            None => CallbackAnswer::Outcome { outcome, provider: connection.provider.clone() },
+            None => CallbackAnswer::Outcome(outcome),
         })
     }
 
@@ -326,7 +353,10 @@ impl CompleteFlow {
         redirect_uri: &Url,
         allowed: &Allowed<'_>,
     ) -> Result<Completed, CompleteError> {
-        let prepared = self.prepare(flow).await?;
+        let prepared = match self.prepare(connection, flow).await? {
+            Ok(prepared) => prepared,
+            Err(failure) => return self.not_renewable(flow, failure).await,
+        };
         if !call.has(EXCHANGE_TIME, self.clock.now()) {
             return Err(Unavailable::new("begin the exchange", "too little of the function's time remains").into());
         }
@@ -340,10 +370,10 @@ impl CompleteFlow {
                 audit(call, flow, Some(&authorization.id), "ok", None);
                 Ok(Completed { authorization, repeated: false })
             }
-            Err((failure, attempt)) => {
+            Err(Unfinished { failure, attempt, known }) => {
                 audit(call, flow, None, failure_word(failure), None);
                 let outcome = FlowOutcome::Failed(failure);
-                if let Err(error) = self.flows.finish_flow(&flow.id, &attempt, &outcome, self.clock.now()).await {
+                if known && let Err(error) = self.flows.finish_flow(&flow.id, &attempt, &outcome, self.clock.now()).await {
                     tracing::warn!(
                         request_id = call.request_id.as_str(),
                         error = &error as &dyn std::error::Error,
@@ -355,21 +385,33 @@ impl CompleteFlow {
         }
     }
 
-    /// Step 4.
-    async fn prepare(&self, flow: &Flow) -> Result<Prepared, CompleteError> {
+    /// Step 4. The inner error: the authorization that was to be renewed cannot be.
+    async fn prepare(&self, connection: &Connection, flow: &Flow) -> Result<Result<Prepared, FlowFailure>, CompleteError> {
         let renewing = match &flow.reauthorize {
             None => None,
-            Some(id) => Some(self.renewable(flow, id).await?.ok_or(CompleteError::Failed(FlowFailure::AuthorizationNotFound))?),
+            Some(id) => match self.flows.flow_authorization(&flow.organization, id).await? {
+                Some(found) if !matches!(found.status, Status::Active | Status::NeedsReauthorization(_)) => {
+                    return Ok(Err(FlowFailure::AuthorizationNotFound));
+                }
+                Some(found) if found.connection != flow.connection => return Ok(Err(FlowFailure::ConnectionMismatch)),
+                Some(found) => Some(found),
+                None => return Ok(Err(FlowFailure::AuthorizationNotFound)),
+            },
         };
         let sealer = self.cipher.sealer(&flow.organization).await?;
         let salts = [sealer.reserve()?, sealer.reserve()?];
         let new_id = AuthorizationId::new(self.clock.now(), random(self.entropy.as_ref())?);
-        Ok(Prepared { sealer, salts, new_id, attempt: attempt(self.entropy.as_ref())?, renewing })
+        let attempt = attempt(self.entropy.as_ref())?;
+        self.exchanges.prepare_exchange(connection).await.map_err(CompleteError::Provider)?;
+        Ok(Ok(Prepared { sealer, salts, new_id, attempt, renewing }))
     }
 
-    async fn renewable(&self, flow: &Flow, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable> {
-        let found = self.flows.flow_authorization(&flow.organization, id).await?;
-        Ok(found.filter(|a| matches!(a.status, Status::Active | Status::NeedsReauthorization(_)) && a.connection == flow.connection))
+    /// A flow that was finished before still shows how, whatever has become of its authorization since.
+    async fn not_renewable(&self, flow: &Flow, failure: FlowFailure) -> Result<Completed, CompleteError> {
+        match self.flows.flow_outcome(&flow.id).await? {
+            Some(claim) => self.completed_earlier(flow, claim).await,
+            None => Err(CompleteError::Failed(failure)),
+        }
     }
 
     /// Steps 6–8, with the flow claimed.
@@ -384,14 +426,14 @@ impl CompleteFlow {
         redirect_uri: &Url,
         allowed: &Allowed<'_>,
         prepared: Prepared,
-    ) -> Result<Authorization, (FlowFailure, String)> {
+    ) -> Result<Authorization, Unfinished> {
         let attempt = prepared.attempt.clone();
         let exchange = CodeExchange { code, redirect_uri, secrets };
         let Exchanged { tokens, identity } = match self.exchanges.exchange_code(connection, &exchange).await {
             Ok(exchanged) => exchanged,
             Err(error) => {
                 log(call, "code exchange failed", &error);
-                return Err((failure_of(&error), attempt));
+                return Err(Unfinished { failure: failure_of(&error), attempt, known: true });
             }
         };
         let judged = match identity {
@@ -401,15 +443,19 @@ impl CompleteFlow {
                 Err(failure_of(&error))
             }
         };
+        // New tokens of the very person whose authorization is renewed are never revoked: that could end the grant that still works.
+        let own = matches!((&judged, &prepared.renewing), (Ok(identity), Some(old)) if old.identity.person == identity.person);
         let stored = match judged {
             Ok(identity) => self.store(call, connection, flow, &tokens, identity, prepared).await,
-            Err(failure) => Err(failure),
+            Err(failure) => Err(Unstored { failure, known: true }),
         };
         match stored {
             Ok(authorization) => Ok(authorization),
-            Err(failure) => {
-                self.revoke_obtained(call, connection, &tokens).await;
-                Err((failure, attempt))
+            Err(Unstored { failure, known }) => {
+                if known && !own {
+                    self.revoke_obtained(call, connection, &tokens).await;
+                }
+                Err(Unfinished { failure, attempt, known })
             }
         }
     }
@@ -423,42 +469,65 @@ impl CompleteFlow {
         tokens: &TokenAnswer,
         identity: Identity,
         prepared: Prepared,
-    ) -> Result<Authorization, FlowFailure> {
+    ) -> Result<Authorization, Unstored> {
         let Prepared { sealer, salts, new_id, attempt, renewing } = prepared;
-        let mut authorization = assemble(connection, flow, tokens, identity, new_id, renewing.as_ref());
-        authorization.credential = Some(seal(sealer.as_ref(), salts, &authorization, tokens).map_err(|error| {
+        let unsealed = |error: CipherError| {
             log(call, "tokens were not sealed", &error);
-            FlowFailure::Internal
-        })?);
+            Unstored { failure: FlowFailure::Internal, known: true }
+        };
+        let mut authorization = assemble(connection, flow, tokens, identity, new_id, renewing.as_ref());
+        authorization.credential = Some(seal(sealer.as_ref(), salts, &authorization, tokens).map_err(unsealed)?);
+        let give_up = call.deadline - LOOK_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
-            let stored = match &renewing {
-                None => {
-                    self.flows.store_authorization(&authorization, &flow.id, &attempt, self.clock.now()).await.map(|()| Renewal::Stored)
+            let stored = within(
+                self.clock.as_ref(),
+                give_up - self.clock.now(),
+                self.store_once(&authorization, flow, &attempt, renewing.is_some()),
+            );
+            match stored.await {
+                Some(Ok(Renewal::Stored)) => {
+                    if let Some(old) = renewing.filter(|old| old.status != Status::Active) {
+                        announce(call, self.index.as_ref(), &old, "active", None).await;
+                    }
+                    return Ok(authorization);
                 }
-                Some(_) => self.flows.renew_authorization(&authorization, &flow.id, &attempt, self.clock.now()).await,
-            };
-            match stored {
-                Ok(Renewal::Stored) => return Ok(authorization),
-                Ok(Renewal::Changed(None)) => return Err(FlowFailure::AuthorizationNotFound),
-                Ok(Renewal::Changed(Some(now))) => {
-                    rebase(&mut authorization, &now)?;
-                    let again = sealer
-                        .reserve()
-                        .and_then(|a| Ok([a, sealer.reserve()?]))
-                        .and_then(|salts| seal(sealer.as_ref(), salts, &authorization, tokens));
-                    authorization.credential = Some(again.map_err(|error| {
-                        log(call, "tokens were not sealed", &error);
-                        FlowFailure::Internal
-                    })?);
+                Some(Ok(Renewal::Changed(None))) => return Err(Unstored { failure: FlowFailure::AuthorizationNotFound, known: true }),
+                Some(Ok(Renewal::Changed(Some(now)))) => {
+                    rebase(&mut authorization, &now).map_err(|failure| Unstored { failure, known: true })?;
+                    let again = sealer.reserve().and_then(|a| Ok([a, sealer.reserve()?]));
+                    let sealed = again.and_then(|salts| seal(sealer.as_ref(), salts, &authorization, tokens));
+                    authorization.credential = Some(sealed.map_err(unsealed)?);
                 }
-                Err(error) => log(call, "authorization is not stored yet", &error),
+                Some(Err(error)) => log(call, "authorization is not stored yet", &error),
+                None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store an authorization"),
             }
-            if !call.has(wait + Duration::seconds(1), self.clock.now()) {
-                return Err(FlowFailure::Internal);
+            if self.clock.now() + wait >= give_up {
+                return self.look_again(call, flow, authorization).await;
             }
             self.clock.sleep(wait).await;
             wait = (wait * 2_i32).min(Duration::seconds(1));
+        }
+    }
+
+    async fn store_once(&self, authorization: &Authorization, flow: &Flow, attempt: &str, renews: bool) -> Result<Renewal, Unavailable> {
+        let now = self.clock.now();
+        if renews {
+            return self.flows.renew_authorization(authorization, &flow.id, attempt, now).await;
+        }
+        self.flows.store_authorization(authorization, &flow.id, attempt, now).await.map(|()| Renewal::Stored)
+    }
+
+    /// The last answer may have been lost: only a flow that is known not to be finished has failed.
+    async fn look_again(&self, call: &Call, flow: &Flow, authorization: Authorization) -> Result<Authorization, Unstored> {
+        match within(self.clock.as_ref(), LOOK_TIME / 2, self.flows.flow_outcome(&flow.id)).await {
+            Some(Ok(Some(FlowClaim::Finished { outcome: FlowOutcome::Stored(_), .. }))) => Ok(authorization),
+            Some(Ok(_)) => Err(Unstored { failure: FlowFailure::Internal, known: true }),
+            Some(Err(error)) => {
+                log(call, "it is not known whether an authorization is stored", &error);
+                Err(Unstored { failure: FlowFailure::Internal, known: false })
+            }
+            None => Err(Unstored { failure: FlowFailure::Internal, known: false }),
         }
     }
 
@@ -473,7 +542,8 @@ impl CompleteFlow {
         let now = self.clock.now();
         match claim {
             FlowClaim::Finished { outcome: FlowOutcome::Stored(id), claimed_at } if now < claimed_at + OUTCOME_LIFETIME => {
-                let authorization = self.flows.flow_authorization(&flow.organization, &id).await?.ok_or(CompleteError::NotFound)?;
+                let found = self.flows.flow_authorization(&flow.organization, &id).await?;
+                let authorization = found.filter(|a| a.status != Status::Deleted).ok_or(CompleteError::NotFound)?;
                 Ok(Completed { authorization, repeated: true })
             }
             FlowClaim::Finished { outcome: FlowOutcome::Failed(failure), claimed_at } if now < claimed_at + OUTCOME_LIFETIME => {
@@ -611,6 +681,7 @@ fn failure_word(failure: FlowFailure) -> &'static str {
         FlowFailure::IdentityRefused => "identity_refused",
         FlowFailure::OrganizationMismatch => "organization_mismatch",
         FlowFailure::IdentityMismatch => "identity_mismatch",
+        FlowFailure::ConnectionMismatch => "connection_mismatch",
         FlowFailure::ScopesInsufficient => "scopes_insufficient",
         FlowFailure::AuthorizationNotFound => "authorization_not_found",
         FlowFailure::Internal => "internal",

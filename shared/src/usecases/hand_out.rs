@@ -24,8 +24,10 @@ use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
 use crate::ports::clock::Clock;
 use crate::ports::store::{HandOutReads, RefreshStore};
 
-/// How often the use of an authorization is noted; more would put a write on every hand-out.
-const NOTED_EVERY: Duration = Duration::hours(1);
+/// How long a caller with a valid token waits for another's refresh: the provider's time limit and a commit.
+const WAIT_AT_MOST: Duration = Duration::seconds(11);
+/// The most that a caller is asked to wait.
+const RETRY_AT_MOST: Duration = Duration::minutes(1);
 /// What a caller is asked to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::seconds(5);
 
@@ -144,7 +146,8 @@ impl HandOut {
         if binding.authorization != read.id {
             return Err(HandOutError::NotBound);
         }
-        let found_generation = read.generation;
+        let (found_generation, found_failures) = (read.generation, read.failed_attempts);
+        let began = self.clock.now();
         let mut wait = Duration::milliseconds(100);
         loop {
             match read.status {
@@ -156,13 +159,19 @@ impl HandOut {
             let rejected = request.rejected_generation == Some(read.generation);
             // Whoever waited for a refresh takes its result, even where the provider's tokens live shorter than asked for: asking
             // again would not make them live longer.
-            let just_refreshed = read.generation > found_generation && read.access_expires_at > now;
+            let just_refreshed = read.generation > found_generation;
             if (read.is_fresh(now, request.min_ttl) || just_refreshed) && !rejected {
                 self.note_use(call, &read, now).await;
                 return self.open(&read, false).await;
             }
             if !read.is_refreshable() {
                 return self.unrefreshable(call, &read, now).await;
+            }
+            // One refresh for all who came together, whichever way it went; and nobody with a valid token waits for a dead one.
+            let failed_meanwhile = read.failed_attempts > found_failures;
+            let waited_enough = now - began > WAIT_AT_MOST && read.access_expires_at > now;
+            if failed_meanwhile || (waited_enough && !rejected) {
+                return self.make_do(&read, read.due_at.map(|due| due - now)).await;
             }
             let Some(connection) = directory.connection(&read.connection) else { return self.make_do(&read, None).await };
             if !call.has(REFRESH_TIME, now) {
@@ -208,7 +217,9 @@ impl HandOut {
         if read.access_expires_at > self.clock.now() {
             self.open(read, true).await
         } else {
-            Err(HandOutError::ProviderUnavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER) })
+            Err(HandOutError::ProviderUnavailable {
+                retry_after: retry_after.unwrap_or(RETRY_AFTER).clamp(Duration::SECOND, RETRY_AT_MOST),
+            })
         }
     }
 
@@ -231,7 +242,7 @@ impl HandOut {
 
     /// At most once per hour and authorization. It tells the schedule to keep the token fresh; if it fails, nothing is lost.
     async fn note_use(&self, call: &Call, read: &Authorization, now: OffsetDateTime) {
-        if read.last_used_at.is_some_and(|noted| now < noted + NOTED_EVERY) {
+        if read.last_used_at.is_some_and(|noted| now < noted + schedule::NOTED_EVERY) {
             return;
         }
         let refreshed_at = read.access_expires_at.saturating_sub(read.access_lifetime);

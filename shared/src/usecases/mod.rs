@@ -13,11 +13,14 @@ pub mod refresh_due;
 pub mod replace;
 pub mod revoke;
 
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::ids::RequestId;
 use crate::ports::Unavailable;
-use crate::ports::clock::{Entropy, random};
+use crate::ports::clock::{Clock, Entropy, random};
 
 /// The circumstances of one request or run.
 #[derive(Debug, Clone)]
@@ -33,6 +36,14 @@ impl Call {
     #[must_use]
     pub fn has(&self, needed: Duration, now: OffsetDateTime) -> bool {
         self.deadline - now >= needed
+    }
+}
+
+/// What the future yields within this time; `None` if it takes longer, and is dropped.
+async fn within<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(future), clock.expire(limit)).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
     }
 }
 

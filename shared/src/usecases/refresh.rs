@@ -4,7 +4,7 @@
 //! 2. Everything of ours that the commit needs is at hand before anything is sent (I7), and enough time remains.
 //! 3. The provider is asked, once.
 //! 4. The commit is the next await after the parsed answer, conditional on lease owner and version.
-//! 5. If the store does not answer, the commit is tried until the deadline; then the sealed tokens go to the rescue queue.
+//! 5. If the store does not take it within seconds, the sealed tokens go to the rescue queue, well before the lease ends.
 //! 6. If somebody revoked meanwhile, the new tokens are revoked too (I12).
 //!
 //! What an answer means: `invalid_grant` ends the authorization, if the record is still as it was when the token was sent (I10).
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::audit::Act;
-use super::{Call, attempt};
+use super::audit::{Act, announce};
+use super::{Call, attempt, within};
 use crate::domain::authorization::{AccessLifetime, Authorization, Lease, Reason, SealedCredential, Status, reauthorize_by};
 use crate::domain::connection::Connection;
 use crate::domain::schedule::{self, Life};
@@ -23,13 +23,18 @@ use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, TokenField};
 use crate::ports::clock::{Clock, Entropy};
-use crate::ports::provider::{ProviderError, Refreshes, Revocations, TokenAnswer};
-use crate::ports::store::{Committed, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
+use crate::ports::provider::{ProviderError, RefreshAnswer, Refreshes, Revocations, TokenAnswer};
+use crate::ports::store::{Committed, OrganizationIndex, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
 
 /// How long a lease lasts: longer than the provider's time limit and a commit together, with a margin for clocks.
 pub const LEASE: Duration = Duration::seconds(30);
 /// What must remain of the function's time before a refresh token is sent: the provider's time limit and a commit.
 pub const REFRESH_TIME: Duration = Duration::seconds(13);
+
+/// For how long the table is asked to take refreshed tokens before the rescue queue is: far less than a lease.
+const COMMIT_PATIENCE: Duration = Duration::seconds(8);
+/// What the rescue queue may take of the function's time.
+const RESCUE_TIME: Duration = Duration::seconds(4);
 
 /// The shared path with what it needs.
 pub struct Refresher {
@@ -43,6 +48,8 @@ pub struct Refresher {
     pub cipher: Arc<dyn TokenCipher>,
     /// The second sink.
     pub rescue: Arc<dyn RescueQueue>,
+    /// Which workflows a status change concerns.
+    pub index: Arc<dyn OrganizationIndex>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -63,6 +70,17 @@ pub enum Refreshed {
     },
     /// Somebody else has changed the record meanwhile.
     Superseded,
+}
+
+/// Why the tokens of a rescued commit were not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeRescuedError {
+    /// They do not open.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+    /// The provider did not revoke.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
 }
 
 /// Random material that the commit will need, taken before anything is sent.
@@ -87,19 +105,32 @@ impl Refresher {
         for_workflow: bool,
     ) -> Result<Refreshed, CipherError> {
         let at_hand = match self.at_hand(claimed).await {
-            Ok(at_hand) if call.has(REFRESH_TIME, self.clock.now()) => at_hand,
-            Ok(_) => {
-                self.release(call, claimed, None).await;
-                return Ok(Refreshed::Passing { retry_after: None });
-            }
+            Ok(at_hand) => at_hand,
             Err(error) => {
                 self.release(call, claimed, None).await;
                 return Err(error);
             }
         };
+        if let Err(error) = self.refreshes.prepare_refresh(connection).await {
+            return Ok(self.failed_before(call, claimed, &error).await);
+        }
+        if !call.has(REFRESH_TIME, self.clock.now()) {
+            self.release(call, claimed, None).await;
+            return Ok(Refreshed::Passing { retry_after: None });
+        }
         let answer = self.refreshes.refresh(connection, &at_hand.refresh_token, &claimed.identity.person).await;
         match answer {
-            Ok(answer) => self.commit(call, connection, claimed, answer, at_hand, for_workflow).await,
+            Ok(RefreshAnswer { tokens, identity: Ok(()) }) => self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await,
+            Ok(RefreshAnswer { tokens, identity: Err(error @ ProviderError::IdentityChanged) }) => {
+                log(call, claimed, "a refresh answered for somebody else", &error);
+                self.revoke(call, connection, claimed, &tokens).await;
+                Ok(self.end(call, claimed, Reason::IdentityRevoked).await)
+            }
+            // The tokens came from the token endpoint over TLS, and the old refresh token may be spent: they are kept.
+            Ok(RefreshAnswer { tokens, identity: Err(error) }) => {
+                log(call, claimed, "the id_token of a refresh does not hold", &error);
+                self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await
+            }
             Err(error) => Ok(self.failed(call, connection, claimed, &error).await),
         }
     }
@@ -125,14 +156,17 @@ impl Refresher {
         for_workflow: bool,
     ) -> Result<Refreshed, CipherError> {
         let commit = self.sealed_commit(connection, claimed, &answer, at_hand, for_workflow)?;
+        let give_up = call.deadline.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
-            match self.store.commit_refresh(claimed, &commit).await {
-                Ok(Committed::Stored) => break,
-                Ok(Committed::Superseded) => return Ok(self.superseded(call, connection, claimed, &answer).await),
-                Err(error) => log(call, claimed, "refreshed tokens are not stored yet", &error),
+            let remaining = give_up - self.clock.now();
+            match within(self.clock.as_ref(), remaining, self.store.commit_refresh(claimed, &commit)).await {
+                Some(Ok(Committed::Stored)) => break,
+                Some(Ok(Committed::Superseded)) => return Ok(self.superseded(call, connection, claimed, &answer, &commit).await),
+                Some(Err(error)) => log(call, claimed, "refreshed tokens are not stored yet", &error),
+                None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store refreshed tokens"),
             }
-            if !call.has(wait + Duration::seconds(2), self.clock.now()) {
+            if self.clock.now() + wait >= give_up {
                 self.rescue(call, claimed, &commit).await;
                 break;
             }
@@ -179,9 +213,8 @@ impl Refresher {
         let rescued = Rescued {
             organization: claimed.organization.clone(),
             authorization: claimed.id.clone(),
-            version: claimed.version,
             generation: claimed.generation,
-            lease_owner: claimed.lease.as_ref().map(|l| l.owner.clone()).unwrap_or_default(),
+            connection: claimed.connection.clone(),
             commit: commit.clone(),
         };
         match self.rescue.rescue(&rescued).await {
@@ -198,29 +231,69 @@ impl Refresher {
         }
     }
 
-    /// Step 6. Tokens of a record that was taken over, not revoked, are left alone: revoking one could end the whole grant.
-    async fn superseded(&self, call: &Call, connection: &Connection, claimed: &Authorization, answer: &TokenAnswer) -> Refreshed {
-        let gone = match self.store.authorization(&claimed.organization, &claimed.id).await {
-            Ok(now) => now.is_none_or(|a| matches!(a.status, Status::Revoking | Status::Deleted)),
+    /// Step 6. Tokens of a record that was taken over, not revoked, are left alone: revoking one could end the whole grant. Where the
+    /// provider does not revoke, or the record cannot be read, the rescue queue keeps the tokens until the schedule has settled it.
+    async fn superseded(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        claimed: &Authorization,
+        answer: &TokenAnswer,
+        commit: &RefreshCommit,
+    ) -> Refreshed {
+        let settled = match self.store.authorization(&claimed.organization, &claimed.id).await {
+            Ok(Some(now)) if !matches!(now.status, Status::Revoking | Status::Deleted) => true,
+            Ok(_) => self.revoke(call, connection, claimed, answer).await,
             Err(error) => {
                 log(call, claimed, "a superseded record was not read", &error);
                 false
             }
         };
-        if gone {
-            let outcome = match self.revocations.revoke_tokens(connection, answer.refresh_token.as_ref(), Some(&answer.access_token)).await
-            {
-                Ok(_) => "revoked",
-                Err(error) => {
-                    log(call, claimed, "tokens refreshed during a revocation were not revoked", &error);
-                    "not_revoked"
-                }
-            };
-            record(call, claimed, "refresh", "superseded_by_revocation", Some(outcome));
-        } else {
-            record(call, claimed, "refresh", "superseded", None);
+        if !settled {
+            self.rescue(call, claimed, commit).await;
         }
+        record(call, claimed, "refresh", "superseded", Some(if settled { "settled" } else { "left to the schedule" }));
         Refreshed::Superseded
+    }
+
+    /// Revokes tokens that nobody may use; whether the provider has done so.
+    async fn revoke(&self, call: &Call, connection: &Connection, claimed: &Authorization, answer: &TokenAnswer) -> bool {
+        match self.revocations.revoke_tokens(connection, answer.refresh_token.as_ref(), Some(&answer.access_token)).await {
+            Ok(_) => true,
+            Err(error) => {
+                log(call, claimed, "tokens that nobody may use were not revoked", &error);
+                false
+            }
+        }
+    }
+
+    /// Revokes the tokens of a rescued commit whose authorization was revoked meanwhile.
+    pub async fn revoke_rescued(&self, connection: &Connection, rescued: &Rescued) -> Result<(), RevokeRescuedError> {
+        let open = async |field, sealed: &Option<Vec<u8>>| match sealed {
+            None => Ok(None),
+            Some(sealed) => {
+                let generation = rescued.generation + 1;
+                let context = SealContext { organization: &rescued.organization, authorization: &rescued.authorization, field, generation };
+                self.cipher.open(context, sealed).await.map(Some)
+            }
+        };
+        let credential = &rescued.commit.credential;
+        let refresh = open(TokenField::Refresh, &credential.refresh).await?;
+        let access = open(TokenField::Access, &credential.access).await?;
+        self.revocations.revoke_tokens(connection, refresh.as_ref(), access.as_ref()).await?;
+        Ok(())
+    }
+
+    /// Nothing was sent.
+    async fn failed_before(&self, call: &Call, claimed: &Authorization, error: &ProviderError) -> Refreshed {
+        log(call, claimed, "refresh was not begun", error);
+        let retry_after = match error {
+            ProviderError::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        self.release(call, claimed, retry_after).await;
+        record(call, claimed, "refresh", "provider_unavailable", None);
+        Refreshed::Passing { retry_after }
     }
 
     /// The provider did not give a token.
@@ -261,7 +334,7 @@ impl Refresher {
     pub async fn end(&self, call: &Call, read: &Authorization, reason: Reason) -> Refreshed {
         match self.store.mark_needs_reauthorization(read, reason, self.clock.now()).await {
             Ok(true) => {
-                record(call, read, "status_change", "needs_reauthorization", Some(reason.as_str()));
+                announce(call, self.index.as_ref(), read, "needs_reauthorization", Some(reason.as_str())).await;
                 Refreshed::Ended(reason)
             }
             Ok(false) => Refreshed::Superseded,

@@ -14,15 +14,16 @@ use futures_util::stream;
 use super::Call;
 use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher};
 use super::revoke::{Revoker, Settled};
-use crate::domain::authorization::{Authorization, Lease, Reason, Status};
+use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::directory::Directory;
 use crate::domain::schedule::{self, SHARDS};
 use crate::ports::Unavailable;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Committed, DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, RescueDrain, Rescued};
+use crate::ports::store::{DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, Repair, RescueDrain, Rescued};
 
-/// How many items are in flight at once in one run.
-const CONCURRENCY: usize = 32;
+/// How many shards are worked on at once, and how many items of each: the product is in flight at most.
+const SHARDS_AT_ONCE: usize = 16;
+const ITEMS_AT_ONCE: usize = 8;
 /// How many items are read from a shard at a time.
 const BATCH: usize = 100;
 
@@ -118,11 +119,12 @@ impl Shards {
 impl RefreshDue {
     /// One run.
     pub async fn run(&self, call: &Call, directory: &Directory, shards: &Shards) -> Report {
-        let rescued = self.drain(call).await;
+        let rescued = self.drain(call, directory).await;
         let counts = Counts::default();
-        for shard in shards.of_table() {
-            self.sweep(call, directory, shard, &counts).await;
-        }
+        let counted = &counts;
+        stream::iter(shards.of_table())
+            .for_each_concurrent(SHARDS_AT_ONCE, |shard| async move { self.sweep(call, directory, shard, counted).await })
+            .await;
         let report = Report { rescued, ..counts.report() };
         tracing::info!(
             request_id = call.request_id.as_str(),
@@ -140,7 +142,7 @@ impl RefreshDue {
     }
 
     /// Step 1.
-    async fn drain(&self, call: &Call) -> u64 {
+    async fn drain(&self, call: &Call, directory: &Directory) -> u64 {
         let mut repaired = 0;
         while call.has(REFRESH_TIME, self.clock.now()) {
             let batch = match self.rescued.receive_rescued().await {
@@ -152,7 +154,7 @@ impl RefreshDue {
                 }
             };
             for (rescued, receipt) in batch {
-                match self.repair(&rescued).await {
+                match self.repair(directory, &rescued).await {
                     Ok(stored) => {
                         repaired += u64::from(stored);
                         if let Err(error) = self.rescued.forget_rescued(&receipt).await {
@@ -166,12 +168,17 @@ impl RefreshDue {
         repaired
     }
 
-    /// Whether the commit was stored; it was superseded otherwise.
-    async fn repair(&self, rescued: &Rescued) -> Result<bool, Unavailable> {
-        let Some(record) = self.store.authorization(&rescued.organization, &rescued.authorization).await? else { return Ok(false) };
-        let lease = Lease { owner: rescued.lease_owner.clone(), until: self.clock.now() };
-        let claimed = Authorization { version: rescued.version, generation: rescued.generation, lease: Some(lease), ..record };
-        Ok(matches!(self.store.commit_refresh(&claimed, &rescued.commit).await?, Committed::Stored))
+    /// Whether the commit was stored. If the authorization was revoked meanwhile, its tokens are revoked, and only then forgotten.
+    async fn repair(&self, directory: &Directory, rescued: &Rescued) -> Result<bool, Unavailable> {
+        match self.store.repair_refresh(rescued).await? {
+            Repair::Stored => Ok(true),
+            Repair::Superseded => Ok(false),
+            Repair::Revoked => {
+                let Some(connection) = directory.connection(&rescued.connection) else { return Ok(false) };
+                let revoked = self.refresher.revoke_rescued(connection, rescued).await;
+                revoked.map(|()| false).map_err(|e| Unavailable::new("revoke rescued tokens", e))
+            }
+        }
     }
 
     /// Steps 2–4 for one shard.
@@ -191,7 +198,7 @@ impl RefreshDue {
             after = batch.last().cloned();
             counts.due.fetch_add(batch.len() as u64, Ordering::Relaxed);
             stream::iter(batch)
-                .for_each_concurrent(CONCURRENCY, |item| async move { counts.count(call, self.work(call, directory, &item).await) })
+                .for_each_concurrent(ITEMS_AT_ONCE, |item| async move { counts.count(call, self.work(call, directory, &item).await) })
                 .await;
             if !full {
                 return;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::Call;
-use super::audit::Act;
+use super::audit::{Act, announce};
 use super::refresh::context;
+use super::{Call, attempt};
 use crate::domain::authorization::{Authorization, REVOCATION_PATIENCE, Status};
 use crate::domain::binding::Binding;
 use crate::domain::caller::Caller;
@@ -21,7 +21,7 @@ use crate::domain::schedule;
 use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
-use crate::ports::clock::Clock;
+use crate::ports::clock::{Clock, Entropy};
 use crate::ports::provider::{ProviderError, ProviderMetadata, Receipt, Revocations};
 use crate::ports::store::{OrganizationIndex, RevocationStart, RevocationStore};
 
@@ -36,6 +36,8 @@ pub struct Revoke {
     pub index: Arc<dyn OrganizationIndex>,
     /// Whether the provider can revoke.
     pub metadata: Arc<dyn ProviderMetadata>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
     /// The part that the schedule shares.
     pub revoker: Revoker,
 }
@@ -79,6 +81,9 @@ pub enum RevokeError {
         /// How many there are.
         workflow_count: u64,
     },
+    /// The provider could not be asked whether it revokes.
+    #[error("failed to ask the provider for its metadata")]
+    Provider(#[source] ProviderError),
     /// A part of ours is down.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -97,8 +102,10 @@ impl Revoke {
     /// Revokes.
     pub async fn revoke(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<(), RevokeError> {
         let now = self.revoker.clock.now();
-        let result = match self.revoker.store.begin_revocation(&caller.organization, id, now).await? {
+        let attempt = attempt(self.entropy.as_ref())?;
+        let result = match self.revoker.store.begin_revocation(&caller.organization, id, &attempt, now).await? {
             RevocationStart::Begun(record) => {
+                announce(call, self.index.as_ref(), &record, "revoking", None).await;
                 // The promise is kept already; whatever fails from here on is the schedule's to finish.
                 if let Err(error) = self.revoker.settle(call, directory, &record).await {
                     log(call, "a revocation is left to the schedule", &error);
@@ -116,7 +123,7 @@ impl Revoke {
             Ok(()) => "ok",
             Err(RevokeError::NotFound) => "authorization_not_found",
             Err(RevokeError::InUse { .. }) => "authorization_in_use",
-            Err(RevokeError::Unavailable(_)) => "unavailable",
+            Err(RevokeError::Unavailable(_) | RevokeError::Provider(_)) => "unavailable",
         };
         Act {
             action: "revoke",
@@ -141,9 +148,7 @@ impl Revoke {
         };
         let provider_revocation = match directory.connection(&record.connection) {
             None => false,
-            Some(connection) => {
-                self.metadata.supports_revocation(connection).await.map_err(|e| Unavailable::new("ask the provider for its metadata", e))?
-            }
+            Some(connection) => self.metadata.supports_revocation(connection).await.map_err(RevokeError::Provider)?,
         };
         Ok(Forecast { deletable: record.binding_count == 0, workflows, workflow_count: record.binding_count, provider_revocation })
     }

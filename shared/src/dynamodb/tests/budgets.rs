@@ -23,12 +23,14 @@ async fn each_story_takes_the_calls_that_the_design_allows() {
     let claimed = table.claim_refresh(&read.unwrap(), &lease("a"), NOW).await.unwrap().unwrap();
     table.commit_refresh(&claimed, &commit()).await.unwrap();
     assert_eq!(calls.take(), 2, "hand-out, stale: these beside the read");
-    table.begin_revocation(&to.organization, &to.id, NOW).await.unwrap();
+    table.begin_revocation(&to.organization, &to.id, "a", NOW).await.unwrap();
     table.bindings_of(&to.organization, &to.id, None, 25).await.unwrap();
     assert_eq!(calls.take(), 2, "revoke, blocked");
     table.unbind(&bound).await.unwrap();
     assert_eq!(calls.take(), 1, "unbind");
-    let RevocationStart::Begun(begun) = table.begin_revocation(&to.organization, &to.id, NOW).await.unwrap() else { panic!("not begun") };
+    let RevocationStart::Begun(begun) = table.begin_revocation(&to.organization, &to.id, "a", NOW).await.unwrap() else {
+        panic!("not begun")
+    };
     table.finish_revocation(&begun, NOW).await.unwrap();
     assert_eq!(calls.take(), 2, "revoke");
 }

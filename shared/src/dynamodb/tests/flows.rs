@@ -117,7 +117,7 @@ async fn s85_a_renewal_loses_against_a_change_and_against_a_revocation() {
     table.claim_flow(&flow, "mine", NOW).await.unwrap();
     let changed = table.renew_authorization(&renewed, &flow, "mine", NOW).await.unwrap();
     assert!(matches!(changed, Renewal::Changed(Some(present)) if present.version == 1));
-    table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
     let changed = table.renew_authorization(&renewed, &flow, "mine", NOW).await.unwrap();
     assert!(matches!(changed, Renewal::Changed(Some(present)) if present.status == Status::Revoking));
     let mut unknown = renewed.clone();

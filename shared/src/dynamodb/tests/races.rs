@@ -33,7 +33,7 @@ async fn s85_binds_against_a_revocation_come_in_one_order_and_the_count_is_exact
             for _ in 0..round % 5 {
                 tokio::task::yield_now().await;
             }
-            table.begin_revocation(&to.organization, &to.id, NOW).await.unwrap()
+            table.begin_revocation(&to.organization, &to.id, "a", NOW).await.unwrap()
         };
         let (outcomes, revoked) = tokio::join!(binds, revoke);
         let bound = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(BindOutcome::Bound))).count();

@@ -12,19 +12,21 @@ async fn s84_a_revocation_waits_for_the_last_binding() {
     let read = stored(&table, authorization("org_1", 1)).await;
     let bound = binding(&read, "fl_1", "read");
     table.bind(&bound, None).await.unwrap();
-    let refused = table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    let refused = table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
     assert!(matches!(refused, RevocationStart::InUse { binding_count: 1 }));
     assert!(table.unbind(&bound).await.unwrap());
 
     table.claim_refresh(&read, &lease("a"), NOW).await.unwrap();
-    let RevocationStart::Begun(begun) = table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap() else {
+    let RevocationStart::Begun(begun) = table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap() else {
         panic!("not begun")
     };
     assert_eq!((begun.status, begun.version, begun.revoked_at), (Status::Revoking, 2, Some(NOW)));
     assert_eq!((&begun.credential, &begun.lease), (&read.credential, &None));
-    let again = table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    let lost_answer = table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
+    assert!(matches!(lost_answer, RevocationStart::Begun(_)), "an own beginning is recognized");
+    let again = table.begin_revocation(&read.organization, &read.id, "b", NOW).await.unwrap();
     assert!(matches!(again, RevocationStart::AlreadyRevoked { tombstone_until: None }));
-    let unknown = table.begin_revocation(&organization("org_2"), &read.id, NOW).await.unwrap();
+    let unknown = table.begin_revocation(&organization("org_2"), &read.id, "a", NOW).await.unwrap();
     assert!(matches!(unknown, RevocationStart::Missing));
     // Should this process die, the sweep finishes.
     let due = table.due(shard(&read.id), NOW + Duration::minutes(5), 10, None).await.unwrap();
@@ -35,7 +37,7 @@ async fn s84_a_revocation_waits_for_the_last_binding() {
 async fn s87_after_a_revocation_no_ciphertext_is_left_and_the_audit_fields_are() {
     let (table, _) = table().await;
     let read = stored(&table, authorization("org_1", 1)).await;
-    let RevocationStart::Begun(begun) = table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap() else {
+    let RevocationStart::Begun(begun) = table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap() else {
         panic!("not begun")
     };
     let page = PageQuery { after: None, limit: 10, bindings_each: 25 };
@@ -56,7 +58,7 @@ async fn s87_after_a_revocation_no_ciphertext_is_left_and_the_audit_fields_are()
     assert!(!format!("{row:?}").contains("sealed_"));
     assert!(table.page(&read.organization, &page).await.unwrap().entries.is_empty());
 
-    let again = table.begin_revocation(&read.organization, &read.id, NOW).await.unwrap();
+    let again = table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
     assert!(matches!(again, RevocationStart::AlreadyRevoked { tombstone_until: Some(until) } if until == NOW + Duration::days(30)));
     let refused = table.bind(&binding(&read, "fl_1", "read"), None).await.unwrap();
     assert!(matches!(refused, BindOutcome::Refused(Some(BindObstacle { status: Status::Deleted, .. }))));

@@ -218,16 +218,17 @@ async fn s50_the_id_token_of_a_refresh_is_of_the_same_person() {
         async { world.provider.refresh(&world.connection, &Secret::new("rt-0".to_owned()), &person).await }
     };
     let answer = refreshed(fresh.clone()).await.unwrap();
-    assert_eq!(answer.refresh_token.unwrap().expose(), "rt-1");
+    assert_eq!(answer.tokens.refresh_token.unwrap().expose(), "rt-1");
     assert_eq!(world.server.seen("/jwks").len(), 0, "no request stands between the answer and its storing");
     assert_eq!(world.server.seen("/token")[0].form("refresh_token").as_deref(), Some("rt-0"));
-    assert!(matches!(refreshed(with(fresh.clone(), "sub", json!("person-2"))).await, Err(ProviderError::IdentityChanged)));
-    assert!(matches!(refreshed(with(fresh.clone(), "iss", json!("https://evil.example"))).await, Err(ProviderError::IdentityChanged)));
-    assert!(matches!(refreshed(with(fresh.clone(), "aud", json!("another"))).await, Err(ProviderError::IdentityInvalid { .. })));
-    assert!(matches!(refreshed(without(fresh.clone(), "iat")).await, Err(ProviderError::IdentityInvalid { .. })));
+    let judged = async |claims: Value| refreshed(claims).await.unwrap().identity;
+    assert!(matches!(judged(with(fresh.clone(), "sub", json!("person-2"))).await, Err(ProviderError::IdentityChanged)));
+    assert!(matches!(judged(with(fresh.clone(), "iss", json!("https://evil.example"))).await, Err(ProviderError::IdentityChanged)));
+    assert!(matches!(judged(with(fresh.clone(), "aud", json!("another"))).await, Err(ProviderError::IdentityInvalid { .. })));
+    assert!(matches!(judged(without(fresh.clone(), "iat")).await, Err(ProviderError::IdentityInvalid { .. })));
     // With the keys at hand, a signature that does not hold is noticed.
     assert_eq!(world.judged(&world.claims()).await, Ok(()));
     world.answer_with(&Key::ec().sign(&world.header(), &fresh));
-    let refreshed = world.provider.refresh(&world.connection, &Secret::new("rt-0".to_owned()), &person).await;
-    assert!(matches!(refreshed, Err(ProviderError::IdentityInvalid { .. })));
+    let forged = world.provider.refresh(&world.connection, &Secret::new("rt-0".to_owned()), &person).await.unwrap();
+    assert!(matches!(forged.identity, Err(ProviderError::IdentityInvalid { .. })));
 }

@@ -1,0 +1,55 @@
+//! What tests do to requests on their way to AWS.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use local::aws::{Call, Observer, Ruling};
+use tokio::sync::Notify;
+
+/// Decides by a function.
+pub struct Rule<F>(pub F);
+
+#[async_trait]
+impl<F: Fn(&Call<'_>) -> Ruling + Send + Sync> Observer for Rule<F> {
+    async fn before(&self, call: Call<'_>) -> Ruling {
+        (self.0)(&call)
+    }
+}
+
+/// Holds the first request of one operation until it is opened.
+pub struct Gate {
+    operation: &'static str,
+    used: AtomicBool,
+    arrived: Notify,
+    opened: Notify,
+}
+
+impl Gate {
+    /// A closed gate for an operation, such as `TransactWriteItems`.
+    #[must_use]
+    pub fn new(operation: &'static str) -> Arc<Self> {
+        Arc::new(Self { operation, used: AtomicBool::new(false), arrived: Notify::new(), opened: Notify::new() })
+    }
+
+    /// Waits until a request stands at the gate.
+    pub async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Lets it through.
+    pub fn open(&self) {
+        self.opened.notify_one();
+    }
+}
+
+#[async_trait]
+impl Observer for Gate {
+    async fn before(&self, call: Call<'_>) -> Ruling {
+        if call.operation == self.operation && !self.used.swap(true, Ordering::SeqCst) {
+            self.arrived.notify_one();
+            self.opened.notified().await;
+        }
+        Ruling::Pass
+    }
+}

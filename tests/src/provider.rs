@@ -1,0 +1,335 @@
+//! An OpenID provider that follows a script: it rotates refresh tokens as a strict one does, counts what it is asked, and fails as it
+//! is told to. There is no page: [`Provider::come_back`] plays the person and the browser.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Form, Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use shared::ports::clock::Clock as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use url::Url;
+
+use crate::clock::ManualClock;
+use crate::tokens;
+
+/// The client that every connection to this provider uses.
+pub const CLIENT_ID: &str = "scripted-client";
+/// Its secret.
+pub const CLIENT_SECRET: &str = "scripted-client-secret";
+
+/// How the provider feels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// It answers as it should.
+    #[default]
+    Well,
+    /// Its token and revocation endpoints answer 503.
+    Down,
+    /// Its token endpoint answers 400 with this error, and nothing changes.
+    Refusing(&'static str),
+    /// Its token endpoint does what it is asked, and answers garbage.
+    Garbled,
+}
+
+/// Who signs in, and what is said about them.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// `sub`
+    pub subject: String,
+    /// `email`
+    pub email: Option<String>,
+    /// `email_verified`
+    pub email_verified: bool,
+    /// `org_id`
+    pub organization: Option<String>,
+}
+
+/// What it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Token requests with a code.
+    pub exchanges: u64,
+    /// Token requests with a refresh token.
+    pub refreshes: u64,
+    /// Revocation requests.
+    pub revocations: u64,
+    /// Userinfo requests.
+    pub userinfo: u64,
+}
+
+/// What it does next.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// How it feels.
+    pub mood: Mood,
+    /// Who signs in next.
+    pub person: Person,
+    /// Whether it gives refresh tokens.
+    pub refresh_tokens: bool,
+    /// `expires_in`; absent if none.
+    pub expires_in: Option<Value>,
+    /// The granted scopes, if they differ from those asked for.
+    pub scope: Option<String>,
+    /// Replaces claims of the `id_token`.
+    pub id_token: Value,
+}
+
+struct Inner {
+    issuer: String,
+    clock: Arc<ManualClock>,
+    script: Mutex<Script>,
+    seen: Mutex<Seen>,
+    live: Mutex<BTreeSet<String>>,
+    issued: Mutex<Vec<String>>,
+}
+
+/// The provider.
+pub struct Provider {
+    inner: Arc<Inner>,
+    task: JoinHandle<()>,
+}
+
+impl Provider {
+    /// Starts on a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let person = Person {
+            subject: "scripted-olivia".to_owned(),
+            email: Some("ops@example.com".to_owned()),
+            email_verified: true,
+            organization: Some("org_demo".to_owned()),
+        };
+        let script =
+            Script { mood: Mood::Well, person, refresh_tokens: true, expires_in: Some(json!(3600)), scope: None, id_token: json!({}) };
+        let inner = Arc::new(Inner {
+            clock: Arc::new(ManualClock::new()),
+            issuer: format!("http://{}", listener.local_addr().unwrap()),
+            script: Mutex::new(script),
+            seen: Mutex::default(),
+            live: Mutex::default(),
+            issued: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(metadata))
+            .route("/jwks.json", get(keys))
+            .route("/token", post(token))
+            .route("/revoke", post(revoke))
+            .route("/userinfo", get(userinfo))
+            .with_state(Arc::clone(&inner));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { inner, task }
+    }
+
+    /// Its issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// Its clock, which a world around it shares.
+    #[must_use]
+    pub fn clock(&self) -> Arc<ManualClock> {
+        Arc::clone(&self.inner.clock)
+    }
+
+    /// A connection to it.
+    #[must_use]
+    pub fn connection(&self, id: &str) -> Value {
+        json!({
+            "id": id, "provider": "scripted", "organization_id": null, "linked": true, "kind": "oidc", "issuer": self.issuer(),
+            "client_id": CLIENT_ID, "token_endpoint_auth_method": "client_secret_basic",
+            "scopes": ["openid", "email", "offline_access"], "allowed_scopes": ["openid", "email", "offline_access", "sites:read"],
+            "default_access_lifetime": 3600,
+        })
+    }
+
+    /// Changes what it does.
+    pub fn script(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut lock(&self.inner.script));
+    }
+
+    /// Changes how it feels.
+    pub fn feels(&self, mood: Mood) {
+        self.script(|script| script.mood = mood);
+    }
+
+    /// What it was asked so far.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        *lock(&self.inner.seen)
+    }
+
+    /// Every token it has issued so far.
+    #[must_use]
+    pub fn issued(&self) -> Vec<String> {
+        lock(&self.inner.issued).clone()
+    }
+
+    /// Ends every grant, as a person does at the provider's own pages.
+    pub fn end_grants(&self) {
+        lock(&self.inner.live).clear();
+    }
+
+    /// The person of the script signs in at this URL and allows: where the browser goes next.
+    #[must_use]
+    pub fn come_back(&self, authorization_url: &str) -> String {
+        let url = Url::parse(authorization_url).unwrap();
+        let asked = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned()).unwrap_or_default();
+        let code = json!({ "nonce": asked("nonce"), "scope": asked("scope"), "redirect_uri": asked("redirect_uri") });
+        let mut back = Url::parse(&asked("redirect_uri")).unwrap();
+        back.query_pairs_mut().append_pair("code", &URL_SAFE_NO_PAD.encode(code.to_string())).append_pair("state", &asked("state"));
+        back.into()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn metadata(State(inner): State<Arc<Inner>>) -> Json<Value> {
+    let issuer = &inner.issuer;
+    Json(json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "jwks_uri": format!("{issuer}/jwks.json"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "code_challenge_methods_supported": ["S256"],
+    }))
+}
+
+async fn keys() -> Json<Value> {
+    Json(serde_json::to_value(tokens::public_keys()).unwrap())
+}
+
+async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): Form<Vec<(String, String)>>) -> Response {
+    let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
+    let script = lock(&inner.script).clone();
+    let refreshing = field("grant_type") == "refresh_token";
+    {
+        let mut seen = lock(&inner.seen);
+        *(if refreshing { &mut seen.refreshes } else { &mut seen.exchanges }) += 1;
+    }
+    match script.mood {
+        Mood::Down => return (StatusCode::SERVICE_UNAVAILABLE, "down for maintenance").into_response(),
+        Mood::Refusing(error) => return refusal(error),
+        Mood::Well | Mood::Garbled => {}
+    }
+    if !headers.get("authorization").and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with("Basic ")) {
+        return refusal("invalid_client");
+    }
+    let code = if refreshing {
+        // A used one is not live any more: each works once.
+        if !lock(&inner.live).remove(field("refresh_token")) {
+            return refusal("invalid_grant");
+        }
+        json!({})
+    } else {
+        let code = URL_SAFE_NO_PAD.decode(field("code")).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        match code {
+            Some(code) if code["redirect_uri"] == field("redirect_uri") && field("code_verifier").len() >= 43 => code,
+            _ => return refusal("invalid_grant"),
+        }
+    };
+    let answer = inner.answer(&script, &code);
+    if script.mood == Mood::Garbled { (StatusCode::OK, "<html>").into_response() } else { Json(answer).into_response() }
+}
+
+impl Inner {
+    fn issue(&self, kind: &str) -> String {
+        let mut issued = lock(&self.issued);
+        let token = format!("scripted-{kind}-{}-of-many-and-long-enough-to-be-found", issued.len());
+        issued.push(token.clone());
+        token
+    }
+
+    fn answer(&self, script: &Script, code: &Value) -> Value {
+        let mut answer = json!({ "access_token": self.issue("at"), "token_type": "Bearer" });
+        if let Some(expires_in) = &script.expires_in {
+            answer["expires_in"] = expires_in.clone();
+        }
+        if let Some(scope) = script.scope.as_deref().or(code["scope"].as_str()) {
+            answer["scope"] = json!(scope);
+        }
+        if script.refresh_tokens {
+            let token = self.issue("rt");
+            lock(&self.live).insert(token.clone());
+            answer["refresh_token"] = json!(token);
+        }
+        if let Some(nonce) = code["nonce"].as_str() {
+            answer["id_token"] = json!(self.id_token(script, nonce));
+        }
+        answer
+    }
+
+    fn id_token(&self, script: &Script, nonce: &str) -> String {
+        let now = self.clock.now().unix_timestamp();
+        let mut claims = about(&script.person);
+        for (name, value) in [
+            ("iss", json!(self.issuer)),
+            ("aud", json!(CLIENT_ID)),
+            ("iat", json!(now)),
+            ("exp", json!(now + 600)),
+            ("nonce", json!(nonce)),
+        ] {
+            claims[name] = value;
+        }
+        for (name, value) in script.id_token.as_object().into_iter().flatten() {
+            claims[name] = value.clone();
+        }
+        tokens::es256(&json!({ "alg": "ES256", "typ": "JWT", "kid": tokens::KEY_ID }), &claims)
+    }
+}
+
+fn about(person: &Person) -> Value {
+    let mut claims = json!({ "sub": person.subject });
+    if let Some(email) = &person.email {
+        claims["email"] = json!(email);
+        claims["email_verified"] = json!(person.email_verified);
+    }
+    if let Some(organization) = &person.organization {
+        claims["org_id"] = json!(organization);
+    }
+    claims
+}
+
+fn refusal(error: &str) -> Response {
+    let body = Json(json!({ "error": error, "error_description": "<b>the provider's own words</b>" }));
+    (StatusCode::BAD_REQUEST, body).into_response()
+}
+
+async fn revoke(State(inner): State<Arc<Inner>>, Form(form): Form<Vec<(String, String)>>) -> StatusCode {
+    lock(&inner.seen).revocations += 1;
+    if lock(&inner.script).mood == Mood::Down {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    for (name, value) in &form {
+        if name == "token" {
+            lock(&inner.live).remove(value);
+        }
+    }
+    StatusCode::OK
+}
+
+async fn userinfo(State(inner): State<Arc<Inner>>) -> Json<Value> {
+    lock(&inner.seen).userinfo += 1;
+    Json(about(&lock(&inner.script).person))
+}
