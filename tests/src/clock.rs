@@ -1,5 +1,6 @@
 //! A clock that is moved by hand.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -48,5 +49,27 @@ impl Clock for ManualClock {
     /// A limit is about real work, so it is real.
     async fn expire(&self, limit: Duration) {
         tokio::time::sleep(limit.try_into().unwrap_or_default()).await;
+    }
+}
+
+/// The system's clock, put forward by hand: for tests beside programs that keep the real time.
+#[derive(Debug, Default)]
+pub struct Ahead(AtomicI64);
+
+impl Ahead {
+    /// Puts it forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.whole_seconds(), Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> OffsetDateTime {
+        SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        SystemClock.sleep(duration).await;
     }
 }

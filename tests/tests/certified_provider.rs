@@ -15,9 +15,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header};
@@ -26,9 +24,10 @@ use local::stack::{Options, Stack};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
-use shared::ports::clock::Clock;
+use shared::ports::clock::Clock as _;
 use shared::system::SystemClock;
-use time::{Duration, OffsetDateTime};
+use tests::clock::Ahead;
+use time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -44,21 +43,6 @@ const API_AUDIENCE: &str = "https://api.example.com";
 const API_KEY: [u8; 32] = *b"thirty-two bytes for tests only.";
 /// How long the provider's access tokens live, in seconds: less than a hand-out may ask for.
 const ACCESS_TTL: i64 = 600;
-
-/// The system's clock, put forward by hand. The provider keeps its own.
-#[derive(Default)]
-struct Ahead(AtomicI64);
-
-#[async_trait]
-impl Clock for Ahead {
-    fn now(&self) -> OffsetDateTime {
-        SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        SystemClock.sleep(duration).await;
-    }
-}
 
 /// The provider's process. It ends with this value: its standard input does, and it is killed.
 struct Provider {
@@ -287,7 +271,7 @@ impl World {
     }
 
     fn put_forward(&self, seconds: i64) {
-        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
+        self.clock.advance(Duration::seconds(seconds));
     }
 }
 

@@ -7,9 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use async_trait::async_trait;
 use local::client::{Answer, Browser, Decision, Http};
 use local::demonstration::{AUDIENCE, issuer};
 use local::sign_in::{ApiClaims, mint_api_token};
@@ -19,9 +17,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
 use shared::http::error::Code;
 use shared::http::routes::Route;
-use shared::ports::clock::Clock;
-use shared::system::SystemClock;
-use time::{Duration, OffsetDateTime};
+use shared::ports::clock::Clock as _;
+use tests::clock::Ahead;
+use time::Duration;
 use url::Url;
 
 /// Statuses that need a fault of the provider, of AWS or of ours, or a throttle: the suites about faults bring them about.
@@ -122,21 +120,6 @@ impl Description {
             }
         }
         faults
-    }
-}
-
-/// The system's clock, put forward by hand.
-#[derive(Default)]
-struct Ahead(AtomicI64);
-
-#[async_trait]
-impl Clock for Ahead {
-    fn now(&self) -> OffsetDateTime {
-        SystemClock.now() + Duration::seconds(self.0.load(Ordering::SeqCst))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        SystemClock.sleep(duration).await;
     }
 }
 
@@ -416,7 +399,7 @@ async fn bindings(caller: &mut Caller, first: &str, second: &str) {
 
 /// The second has no refresh token, and its access token has ended.
 async fn ended(caller: &mut Caller, first: &str, second: &str) {
-    caller.clock.0.fetch_add(7200, Ordering::SeqCst);
+    caller.clock.advance(Duration::hours(2));
     let olivia = caller.olivia();
     caller.call(Call::to("handOutToken", second, &olivia).body(&json!({ "workflow_id": "fl_a" })), 409).await;
     caller.call(Call::to("getAuthorization", second, &olivia), 200).await;
@@ -433,7 +416,7 @@ async fn ended(caller: &mut Caller, first: &str, second: &str) {
 async fn every_answer_is_as_described() {
     let mut caller = Caller::new().await;
     let first = caller.stored(&json!({})).await;
-    caller.clock.0.fetch_add(1, Ordering::SeqCst);
+    caller.clock.advance(Duration::seconds(1));
     let second = caller.stored(&json!({ "provider_scopes": ["openid", "email"] })).await;
     assert_ne!(first, second);
     sign_ins(&mut caller, &first).await;
