@@ -13,36 +13,34 @@
 //! 7. The identity must be one that this flow allows; otherwise the tokens are revoked and nothing is stored.
 //! 8. The authorization is stored and the flow finished, in one transaction.
 
+mod exchange;
+mod judgement;
+
 use std::sync::Arc;
 
 use time::Duration;
-use url::Url;
 
-use super::audit::{Act, announce};
-use super::{Call, attempt, within};
-use crate::domain::authorization::{AccessLifetime, Authorization, Identity, SealedCredential, Status, reauthorize_by};
+use self::exchange::Redemption;
+use self::judgement::Allowed;
+use super::audit::Act;
+use super::{Call, attempt};
+use crate::domain::authorization::{Authorization, Status};
 use crate::domain::caller::{Caller, Person};
 use crate::domain::connection::Connection;
 use crate::domain::directory::Directory;
 use crate::domain::flow::{CODE_LIFETIME, Completion, Flow, FlowFailure, FlowOutcome, FlowSecrets, OUTCOME_LIFETIME, ReturnTo};
 use crate::domain::ids::AuthorizationId;
 use crate::domain::pkce;
-use crate::domain::schedule::{self, Life};
 use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
-use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, TokenField};
-use crate::ports::clock::{Clock, Entropy, random};
-use crate::ports::flows::{FlowClaim, FlowSealer, Flows, Renewal};
-use crate::ports::provider::{CodeExchange, CodeExchanges, Exchanged, ProviderError, ProviderMetadata, Revocations, TokenAnswer};
+use crate::ports::cipher::{CipherError, TokenCipher};
+use crate::ports::clock::{Clock, Entropy};
+use crate::ports::flows::{FlowClaim, FlowSealer, Flows};
+use crate::ports::provider::{CodeExchanges, ProviderError, ProviderMetadata, Revocations};
 use crate::ports::store::OrganizationIndex;
 
 /// How long a claimed flow is believed to be under way; no function runs longer.
 const CLAIM_PATIENCE: Duration = Duration::seconds(60);
-/// What must remain of the function's time before a code is sent: the provider's time limit and the store's.
-const EXCHANGE_TIME: Duration = Duration::seconds(12);
-
-/// What must remain of the function's time to look whether a transaction whose answer was lost took effect.
-const LOOK_TIME: Duration = Duration::seconds(2);
 
 /// The use case with what it needs.
 pub struct CompleteFlow {
@@ -140,38 +138,6 @@ pub struct Completed {
     pub repeated: bool,
 }
 
-/// Who may be the identity of a flow (step 7).
-enum Allowed<'a> {
-    /// Direct mode: the person who asked for the URL.
-    Initiator { api_issuer: &'a str },
-    /// Redirect mode: whoever signed in, for the initiator has taken responsibility by completing.
-    Anyone,
-}
-
-/// A claimed flow that yields no authorization.
-struct Unfinished {
-    failure: FlowFailure,
-    attempt: String,
-    /// Whether it is certain that nothing was stored.
-    known: bool,
-}
-
-/// Tokens that were not stored.
-struct Unstored {
-    failure: FlowFailure,
-    /// Whether that is certain.
-    known: bool,
-}
-
-/// All that step 4 has fetched.
-struct Prepared {
-    sealer: Arc<dyn Sealer>,
-    salts: [Salt; 2],
-    new_id: AuthorizationId,
-    attempt: String,
-    renewing: Option<Authorization>,
-}
-
 impl From<CipherError> for CompleteError {
     fn from(error: CipherError) -> Self {
         match error {
@@ -241,7 +207,7 @@ impl CompleteFlow {
     ) -> Result<CallbackAnswer, Unavailable> {
         let allowed = Allowed::Initiator { api_issuer: &directory.api_tokens.issuer };
         let redirect_uri = directory.callback(&connection.id);
-        let outcome = match self.exchange(call, connection, flow, secrets, code, &redirect_uri, &allowed).await {
+        let outcome = match self.exchange(call, &Redemption { connection, flow, secrets, code, redirect_uri, allowed }).await {
             Ok(done) => FlowOutcome::Stored(done.authorization.id),
             Err(CompleteError::Failed(failure)) => FlowOutcome::Failed(failure),
             // Under way elsewhere, or finished with an authorization that has been revoked since: the outcome is the flow's own.
@@ -327,9 +293,13 @@ impl CompleteFlow {
             audit(call, flow, None, "other_caller", Some(&caller.person));
             return Err(CompleteError::NotFound);
         }
-        if let Some(challenge) = &return_to.code_challenge
-            && !request.code_verifier.as_ref().is_some_and(|verifier| pkce::verifies(verifier, challenge))
-        {
+        // A verifier without a challenge is refused, too: somebody may have taken the challenge away (RFC 9700 section 2.1.1).
+        let verified = match (&return_to.code_challenge, &request.code_verifier) {
+            (Some(challenge), Some(verifier)) => pkce::verifies(verifier, challenge),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !verified {
             return Err(CompleteError::CodeVerifier);
         }
         if self.clock.now().unix_timestamp() >= completion.expires_at {
@@ -338,203 +308,8 @@ impl CompleteFlow {
         let connection =
             directory.connection(&flow.connection).filter(|c| c.linked && c.serves(&flow.organization)).ok_or(CompleteError::NotFound)?;
         let redirect_uri = directory.callback(&connection.id);
-        self.exchange(call, connection, flow, &secrets, &completion.provider_code, &redirect_uri, &Allowed::Anyone).await
-    }
-
-    /// Steps 4–8.
-    #[expect(clippy::too_many_arguments, reason = "a flow and its secrets travel apart on purpose: the secrets have no Clone and no serde")]
-    async fn exchange(
-        &self,
-        call: &Call,
-        connection: &Connection,
-        flow: &Flow,
-        secrets: &FlowSecrets,
-        code: &Secret,
-        redirect_uri: &Url,
-        allowed: &Allowed<'_>,
-    ) -> Result<Completed, CompleteError> {
-        let prepared = match self.prepare(connection, flow).await? {
-            Ok(prepared) => prepared,
-            Err(failure) => return self.not_renewable(flow, failure).await,
-        };
-        if !call.has(EXCHANGE_TIME, self.clock.now()) {
-            return Err(Unavailable::new("begin the exchange", "too little of the function's time remains").into());
-        }
-        match self.flows.claim_flow(&flow.id, &prepared.attempt, self.clock.now()).await? {
-            FlowClaim::Claimed => {}
-            claim @ (FlowClaim::UnderWay { .. } | FlowClaim::Finished { .. }) => return self.completed_earlier(flow, claim).await,
-        }
-        let result = self.exchange_claimed(call, connection, flow, secrets, code, redirect_uri, allowed, prepared).await;
-        match result {
-            Ok(authorization) => {
-                audit(call, flow, Some(&authorization.id), "ok", None);
-                Ok(Completed { authorization, repeated: false })
-            }
-            Err(Unfinished { failure, attempt, known }) => {
-                audit(call, flow, None, failure_word(failure), None);
-                let outcome = FlowOutcome::Failed(failure);
-                if known && let Err(error) = self.flows.finish_flow(&flow.id, &attempt, &outcome, self.clock.now()).await {
-                    tracing::warn!(
-                        request_id = call.request_id.as_str(),
-                        error = &error as &dyn std::error::Error,
-                        "failed flow is not marked as finished"
-                    );
-                }
-                Err(CompleteError::Failed(failure))
-            }
-        }
-    }
-
-    /// Step 4. The inner error: the authorization that was to be renewed cannot be.
-    async fn prepare(&self, connection: &Connection, flow: &Flow) -> Result<Result<Prepared, FlowFailure>, CompleteError> {
-        let renewing = match &flow.reauthorize {
-            None => None,
-            Some(id) => match self.flows.flow_authorization(&flow.organization, id).await? {
-                Some(found) if !matches!(found.status, Status::Active | Status::NeedsReauthorization(_)) => {
-                    return Ok(Err(FlowFailure::AuthorizationNotFound));
-                }
-                Some(found) if found.connection != flow.connection => return Ok(Err(FlowFailure::ConnectionMismatch)),
-                Some(found) => Some(found),
-                None => return Ok(Err(FlowFailure::AuthorizationNotFound)),
-            },
-        };
-        let sealer = self.cipher.sealer(&flow.organization).await?;
-        let salts = [sealer.reserve()?, sealer.reserve()?];
-        let new_id = AuthorizationId::new(self.clock.now(), random(self.entropy.as_ref())?);
-        let attempt = attempt(self.entropy.as_ref())?;
-        self.exchanges.prepare_exchange(connection).await.map_err(CompleteError::Provider)?;
-        Ok(Ok(Prepared { sealer, salts, new_id, attempt, renewing }))
-    }
-
-    /// A flow that was finished before still shows how, whatever has become of its authorization since.
-    async fn not_renewable(&self, flow: &Flow, failure: FlowFailure) -> Result<Completed, CompleteError> {
-        match self.flows.flow_outcome(&flow.id).await? {
-            Some(claim) => self.completed_earlier(flow, claim).await,
-            None => Err(CompleteError::Failed(failure)),
-        }
-    }
-
-    /// Steps 6–8, with the flow claimed.
-    #[expect(clippy::too_many_arguments, reason = "the continuation of `exchange`")]
-    async fn exchange_claimed(
-        &self,
-        call: &Call,
-        connection: &Connection,
-        flow: &Flow,
-        secrets: &FlowSecrets,
-        code: &Secret,
-        redirect_uri: &Url,
-        allowed: &Allowed<'_>,
-        prepared: Prepared,
-    ) -> Result<Authorization, Unfinished> {
-        let attempt = prepared.attempt.clone();
-        let exchange = CodeExchange { code, redirect_uri, secrets };
-        let Exchanged { tokens, identity } = match self.exchanges.exchange_code(connection, &exchange).await {
-            Ok(exchanged) => exchanged,
-            Err(error) => {
-                log(call, "code exchange failed", &error);
-                return Err(Unfinished { failure: failure_of(&error), attempt, known: true });
-            }
-        };
-        let judged = match identity {
-            Ok(identity) => judge(connection, flow, &identity, allowed, prepared.renewing.as_ref()).map(|()| identity),
-            Err(error) => {
-                log(call, "identity is not proved", &error);
-                Err(failure_of(&error))
-            }
-        };
-        // New tokens of the very person whose authorization is renewed are never revoked: that could end the grant that still works.
-        let own = matches!((&judged, &prepared.renewing), (Ok(identity), Some(old)) if old.identity.person == identity.person);
-        let stored = match judged {
-            Ok(identity) => self.store(call, connection, flow, &tokens, identity, prepared).await,
-            Err(failure) => Err(Unstored { failure, known: true }),
-        };
-        match stored {
-            Ok(authorization) => Ok(authorization),
-            Err(Unstored { failure, known }) => {
-                if known && !own {
-                    self.revoke_obtained(call, connection, &tokens).await;
-                }
-                Err(Unfinished { failure, attempt, known })
-            }
-        }
-    }
-
-    /// Step 8, retried until the function's time is up: the tokens exist nowhere else.
-    async fn store(
-        &self,
-        call: &Call,
-        connection: &Connection,
-        flow: &Flow,
-        tokens: &TokenAnswer,
-        identity: Identity,
-        prepared: Prepared,
-    ) -> Result<Authorization, Unstored> {
-        let Prepared { sealer, salts, new_id, attempt, renewing } = prepared;
-        let unsealed = |error: CipherError| {
-            log(call, "tokens were not sealed", &error);
-            Unstored { failure: FlowFailure::Internal, known: true }
-        };
-        let mut authorization = assemble(connection, flow, tokens, identity, new_id, renewing.as_ref());
-        authorization.credential = Some(seal(sealer.as_ref(), salts, &authorization, tokens).map_err(unsealed)?);
-        let give_up = call.deadline - LOOK_TIME;
-        let mut wait = Duration::milliseconds(50);
-        loop {
-            let stored = within(
-                self.clock.as_ref(),
-                give_up - self.clock.now(),
-                self.store_once(&authorization, flow, &attempt, renewing.is_some()),
-            );
-            match stored.await {
-                Some(Ok(Renewal::Stored)) => {
-                    if let Some(old) = renewing.filter(|old| old.status != Status::Active) {
-                        announce(call, self.index.as_ref(), &old, "active", None).await;
-                    }
-                    return Ok(authorization);
-                }
-                Some(Ok(Renewal::Changed(None))) => return Err(Unstored { failure: FlowFailure::AuthorizationNotFound, known: true }),
-                Some(Ok(Renewal::Changed(Some(now)))) => {
-                    rebase(&mut authorization, &now).map_err(|failure| Unstored { failure, known: true })?;
-                    let again = sealer.reserve().and_then(|a| Ok([a, sealer.reserve()?]));
-                    let sealed = again.and_then(|salts| seal(sealer.as_ref(), salts, &authorization, tokens));
-                    authorization.credential = Some(sealed.map_err(unsealed)?);
-                }
-                Some(Err(error)) => log(call, "authorization is not stored yet", &error),
-                None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store an authorization"),
-            }
-            if self.clock.now() + wait >= give_up {
-                return self.look_again(call, flow, authorization).await;
-            }
-            self.clock.sleep(wait).await;
-            wait = (wait * 2_i32).min(Duration::seconds(1));
-        }
-    }
-
-    async fn store_once(&self, authorization: &Authorization, flow: &Flow, attempt: &str, renews: bool) -> Result<Renewal, Unavailable> {
-        let now = self.clock.now();
-        if renews {
-            return self.flows.renew_authorization(authorization, &flow.id, attempt, now).await;
-        }
-        self.flows.store_authorization(authorization, &flow.id, attempt, now).await.map(|()| Renewal::Stored)
-    }
-
-    /// The last answer may have been lost: only a flow that is known not to be finished has failed.
-    async fn look_again(&self, call: &Call, flow: &Flow, authorization: Authorization) -> Result<Authorization, Unstored> {
-        match within(self.clock.as_ref(), LOOK_TIME / 2, self.flows.flow_outcome(&flow.id)).await {
-            Some(Ok(Some(FlowClaim::Finished { outcome: FlowOutcome::Stored(_), .. }))) => Ok(authorization),
-            Some(Ok(_)) => Err(Unstored { failure: FlowFailure::Internal, known: true }),
-            Some(Err(error)) => {
-                log(call, "it is not known whether an authorization is stored", &error);
-                Err(Unstored { failure: FlowFailure::Internal, known: false })
-            }
-            None => Err(Unstored { failure: FlowFailure::Internal, known: false }),
-        }
-    }
-
-    async fn revoke_obtained(&self, call: &Call, connection: &Connection, tokens: &TokenAnswer) {
-        if let Err(error) = self.revocations.revoke_tokens(connection, tokens.refresh_token.as_ref(), Some(&tokens.access_token)).await {
-            log(call, "tokens of a refused sign-in were not revoked", &error);
-        }
+        let (secrets, code) = (&secrets, &completion.provider_code);
+        self.exchange(call, &Redemption { connection, flow, secrets, code, redirect_uri, allowed: Allowed::Anyone }).await
     }
 
     /// Somebody completed the flow before, or is about to.
@@ -554,121 +329,6 @@ impl CompleteFlow {
             FlowClaim::UnderWay { .. } => Err(CompleteError::Failed(FlowFailure::ProviderUnavailable)),
             FlowClaim::Finished { .. } | FlowClaim::Claimed => Err(CompleteError::NotFound),
         }
-    }
-}
-
-/// Step 7.
-fn judge(
-    connection: &Connection,
-    flow: &Flow,
-    identity: &Identity,
-    allowed: &Allowed<'_>,
-    renewing: Option<&Authorization>,
-) -> Result<(), FlowFailure> {
-    if connection.claims.organization.is_some() && identity.organization.as_deref() != Some(flow.organization.as_str()) {
-        return Err(FlowFailure::OrganizationMismatch);
-    }
-    if let Allowed::Initiator { api_issuer } = allowed {
-        let same = if connection.identity_issuer() == *api_issuer {
-            identity.person == flow.initiator
-        } else {
-            let verified = identity.email.as_ref().filter(|_| identity.email_verified);
-            matches!((verified, &flow.initiator_email), (Some(theirs), Some(ours)) if theirs.eq_ignore_ascii_case(ours))
-        };
-        if !same {
-            return Err(FlowFailure::IdentityRefused);
-        }
-    }
-    match renewing {
-        Some(authorization) if authorization.identity.person != identity.person => Err(FlowFailure::IdentityMismatch),
-        _ => Ok(()),
-    }
-}
-
-fn assemble(
-    connection: &Connection,
-    flow: &Flow,
-    tokens: &TokenAnswer,
-    identity: Identity,
-    new_id: AuthorizationId,
-    renewing: Option<&Authorization>,
-) -> Authorization {
-    let now = tokens.requested_at;
-    let access = AccessLifetime::of(now, tokens.expires_in, renewing.map(|a| a.access_lifetime), connection);
-    let access_expires_at = access.expires_at();
-    let refreshable = tokens.refresh_token.is_some();
-    let id = renewing.map_or(new_id, |a| a.id.clone());
-    let last_used_at = renewing.and_then(|a| a.last_used_at);
-    Authorization {
-        organization: flow.organization.clone(),
-        connection: connection.id.clone(),
-        provider: connection.provider.clone(),
-        identity,
-        created_by: renewing.map_or_else(|| flow.initiator.clone(), |a| a.created_by.clone()),
-        created_at: renewing.map_or(now, |a| a.created_at),
-        authorized_at: now,
-        scopes: tokens.scopes.clone().unwrap_or_else(|| flow.scopes.clone()),
-        status: Status::Active,
-        version: renewing.map_or(1, |a| a.version + 1),
-        generation: renewing.map_or(1, |a| a.generation + 1),
-        binding_count: renewing.map_or(0, |a| a.binding_count),
-        required_scopes: renewing.map(|a| a.required_scopes.clone()).unwrap_or_default(),
-        access_expires_at,
-        access_lifetime: access.lifetime,
-        reauthorize_by: reauthorize_by(connection, now, now, access_expires_at, refreshable),
-        last_used_at,
-        last_refreshed_at: renewing.and_then(|a| a.last_refreshed_at),
-        lease: None,
-        outcome_unknown_since: None,
-        failed_attempts: 0,
-        credential: None,
-        revoked_at: None,
-        due_at: Some(schedule::next_due(&id, connection, Life { refreshed_at: now, access_expires_at, last_used_at, refreshable })),
-        id,
-    }
-}
-
-fn seal(
-    sealer: &dyn Sealer,
-    salts: [Salt; 2],
-    authorization: &Authorization,
-    tokens: &TokenAnswer,
-) -> Result<SealedCredential, CipherError> {
-    let context = |field| SealContext {
-        organization: &authorization.organization,
-        authorization: &authorization.id,
-        field,
-        generation: authorization.generation,
-    };
-    let [for_access, for_refresh] = salts;
-    let access = sealer.seal(context(TokenField::Access), &tokens.access_token, for_access)?;
-    let refresh = tokens.refresh_token.as_ref().map(|t| sealer.seal(context(TokenField::Refresh), t, for_refresh)).transpose()?;
-    Ok(SealedCredential { access: Some(access), refresh })
-}
-
-/// The record was refreshed or bound while the person signed in: the renewal follows what it has become.
-fn rebase(renewed: &mut Authorization, now: &Authorization) -> Result<(), FlowFailure> {
-    if !renewed.scopes.covers(&now.required()) {
-        return Err(FlowFailure::ScopesInsufficient);
-    }
-    if !matches!(now.status, Status::Active | Status::NeedsReauthorization(_)) {
-        return Err(FlowFailure::AuthorizationNotFound);
-    }
-    renewed.version = now.version + 1;
-    renewed.generation = now.generation + 1;
-    renewed.binding_count = now.binding_count;
-    renewed.required_scopes.clone_from(&now.required_scopes);
-    Ok(())
-}
-
-fn failure_of(error: &ProviderError) -> FlowFailure {
-    match error {
-        ProviderError::InvalidGrant | ProviderError::Refused { .. } | ProviderError::Misconfigured { .. } => FlowFailure::ProviderRefused,
-        ProviderError::Unavailable { .. } | ProviderError::AnswerLost { .. } => FlowFailure::ProviderUnavailable,
-        ProviderError::AnswerInvalid { .. } | ProviderError::IdentityInvalid { .. } | ProviderError::IdentityChanged => {
-            FlowFailure::ProviderAnswerInvalid
-        }
-        ProviderError::Ours(_) => FlowFailure::Internal,
     }
 }
 

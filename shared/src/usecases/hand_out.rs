@@ -177,9 +177,13 @@ impl HandOut {
             if !call.has(REFRESH_TIME, now) {
                 return self.make_do(&read, None).await;
             }
-            if !read.is_leased(now)
-                && let Some(claimed) = self.store.claim_refresh(&read, &self.refresher.lease()?, now).await?
-            {
+            let claim = if read.is_leased(now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
+            let claimed = match claim {
+                Ok(claimed) => claimed,
+                // A table that takes no writes does not withhold a valid token.
+                Err(error) => return self.make_do(&read, None).await.map_err(|_| error.into()),
+            };
+            if let Some(claimed) = claimed {
                 match self.refresher.refresh(call, connection, &claimed, true).await {
                     Ok(Refreshed::Renewed(authorization, access_token)) => {
                         return Ok(self.describe(&authorization, access_token, false));
