@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use local::aws::{Call, Fault, Observer, Ruling, Service};
+use local::client::Answer;
 use serde_json::{Value, json};
 use tests::faults::Rule;
 use tests::provider::{Mood, Provider};
@@ -139,8 +140,8 @@ struct Together {
 }
 
 impl Together {
-    fn new(callers: usize) -> Self {
-        Self { claims: AtomicUsize::new(0), all: Barrier::new(callers) }
+    fn new() -> Self {
+        Self { claims: AtomicUsize::new(0), all: Barrier::new(CALLERS) }
     }
 }
 
@@ -201,7 +202,8 @@ async fn client_secrets_that_cannot_be_read_leave_the_flow_usable() {
     observe(
         &world,
         Rule(move |call: &Call<'_>| {
-            if call.service == Service::SecretsManager && call.request["SecretId"].as_str().is_some_and(|id| id.contains("client-secrets")) {
+            if call.service == Service::SecretsManager && call.request["SecretId"].as_str().is_some_and(|id| id.contains("client-secrets"))
+            {
                 counter.fetch_add(1, Ordering::SeqCst);
                 return Ruling::Refuse(Fault::new(500, "InternalServiceError", "down"));
             }
@@ -321,7 +323,7 @@ async fn many_callers_while_the_provider_is_down_cause_one_token_request() {
     provider.feels(Mood::Down);
 
     world.pass(Duration::HOUR - Duration::seconds(10));
-    observe(&world, Together::new(CALLERS));
+    observe(&world, Together::new());
     for answer in join_all((0..CALLERS).map(|_| olivia.token(&id, fl_1()))).await {
         let token = answer.is(200);
         assert_eq!((&token["degraded"], &token["expires_in"], &token["generation"]), (&json!(true), &json!(10), &json!(1)));
@@ -330,7 +332,7 @@ async fn many_callers_while_the_provider_is_down_cause_one_token_request() {
     assert_eq!(provider.seen().refreshes, 1, "while the token is valid");
 
     world.pass(Duration::seconds(10));
-    observe(&world, Together::new(CALLERS));
+    observe(&world, Together::new());
     for answer in join_all((0..CALLERS).map(|_| olivia.token(&id, fl_1()))).await {
         assert_eq!(answer.refused(503, "provider_unavailable")["type"], "provider_error");
         assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
@@ -342,6 +344,26 @@ async fn many_callers_while_the_provider_is_down_cause_one_token_request() {
     assert_eq!(olivia.token(&id, fl_1()).await.is(200)["generation"], 2);
 }
 
+/// A hand-out whose refresh is held at its last request, and a check that begins and waits meanwhile: both answers.
+async fn checked_meanwhile(world: &World, olivia: &Caller, id: &str, last: Which) -> (Answer, Value) {
+    let held = Held::new(last);
+    world.aws().observe(Some(Arc::clone(&held) as _));
+    let check = async {
+        held.arrived.notified().await;
+        let open = async {
+            // It reads, finds the lease, and reads again.
+            for _ in 0..3 {
+                held.read.notified().await;
+            }
+            held.opened.notify_one();
+        };
+        let check = path(id) + "/check";
+        let (answer, ()) = tokio::join!(olivia.post(&check, json!({})), open);
+        answer.is(200)
+    };
+    tokio::join!(olivia.token(id, fl_1()), check)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_check_waits_for_the_refresh_that_somebody_else_is_making() {
     let cases: [(Mood, Which); 3] = [(Mood::Well, commits), (Mood::Down, gives_back), (Mood::Garbled, gives_back)];
@@ -349,22 +371,7 @@ async fn a_check_waits_for_the_refresh_that_somebody_else_is_making() {
         let (provider, world, olivia, id) = bound().await;
         world.pass(Duration::HOUR - Duration::seconds(10));
         provider.feels(mood);
-        let held = Held::new(which);
-        world.aws().observe(Some(Arc::clone(&held) as _));
-        let check = async {
-            held.arrived.notified().await;
-            let open = async {
-                // It reads, finds the lease, and reads again.
-                for _ in 0..3 {
-                    held.read.notified().await;
-                }
-                held.opened.notify_one();
-            };
-            let check = path(&id) + "/check";
-            let (answer, ()) = tokio::join!(olivia.post(&check, json!({})), open);
-            answer.is(200)
-        };
-        let (token, check) = tokio::join!(olivia.token(&id, fl_1()), check);
+        let (token, check) = checked_meanwhile(&world, &olivia, &id, which).await;
         let token = token.is(200);
         assert_eq!(provider.seen().refreshes, 1, "the check made none of its own");
         assert_eq!(check["status"], "active");
@@ -381,21 +388,7 @@ async fn a_check_that_waits_for_a_refresh_that_ends_the_authorization_tells_so()
     let (provider, world, olivia, id) = bound().await;
     world.pass(Duration::HOUR);
     provider.end_grants();
-    let held = Held::new(|call| updates(call, "#reason = :reason"));
-    world.aws().observe(Some(Arc::clone(&held) as _));
-    let check = async {
-        held.arrived.notified().await;
-        let open = async {
-            for _ in 0..3 {
-                held.read.notified().await;
-            }
-            held.opened.notify_one();
-        };
-        let check = path(&id) + "/check";
-        let (answer, ()) = tokio::join!(olivia.post(&check, json!({})), open);
-        answer.is(200)
-    };
-    let (token, check) = tokio::join!(olivia.token(&id, fl_1()), check);
+    let (token, check) = checked_meanwhile(&world, &olivia, &id, |call| updates(call, "#reason = :reason")).await;
     token.refused(409, "needs_reauthorization");
     assert_eq!((&check["ok"], &check["status"]), (&json!(false), &json!("needs_reauthorization")));
     assert_eq!(check["reason"], "invalid_grant");
