@@ -1,6 +1,6 @@
 //! Redirect URIs: where a browser may be sent after sign-in (contract section 5; RFC 9700 section 2.1).
 //!
-//! 1. A text is read once, by the WHATWG parser, into a canonical [`Url`]; what could be read in two ways is refused ([`read`]).
+//! 1. A text is read once, by the WHATWG parser, into a canonical [`Url`]; what could be read in two ways is refused (`read`).
 //! 2. A registration is a canonical URL, with at most one wildcard in its host or its port ([`RedirectUris::register`]).
 //! 3. A candidate is compared with every registration, piece by piece ([`RedirectUris::resolve`]).
 
