@@ -41,6 +41,7 @@ pub use api_token::ApiTokenVerifier;
 pub use egress::{Egress, Http};
 pub use jwks::Jwks;
 
+use self::client_authentication::Proof;
 use self::discovery::{Discovery, Endpoints};
 use self::jwks::Unverified;
 use self::token_endpoint::Grant;
@@ -116,6 +117,22 @@ impl Provider {
         identity::identity(connection, &claims)
     }
 
+    /// What every token request needs: metadata and client credentials, from their caches when they are warm.
+    async fn ready(&self, connection: &Connection) -> Result<(Arc<Endpoints>, Vec<Proof>), ProviderError> {
+        let endpoints = self.discovery.endpoints(connection).await?;
+        let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
+        Ok((endpoints, proofs))
+    }
+
+    /// Step 2: a code is not spent on an identity that could not be proved.
+    async fn ready_to_exchange(&self, connection: &Connection) -> Result<(Arc<Endpoints>, Vec<Proof>), ProviderError> {
+        let (endpoints, proofs) = self.ready(connection).await?;
+        if let Some(jwks) = &endpoints.jwks {
+            self.jwks.warm(jwks).await?;
+        }
+        Ok((endpoints, proofs))
+    }
+
     /// Holds the `id_token` of a refresh to the stored person (OpenID Connect Core section 12.2), without any request: between this
     /// answer and its storing nothing may fail (I7). The signature is verified if its key is at hand; if not, the token endpoint's
     /// TLS vouches for it (section 3.1.3.7, point 6).
@@ -167,20 +184,11 @@ impl ProviderMetadata for Provider {
 #[async_trait]
 impl CodeExchanges for Provider {
     async fn prepare_exchange(&self, connection: &Connection) -> Result<(), ProviderError> {
-        let endpoints = self.discovery.endpoints(connection).await?;
-        if let Some(jwks) = &endpoints.jwks {
-            self.jwks.warm(jwks).await?;
-        }
-        self.proofs(connection, endpoints.assertion_audience()).await.map(drop)
+        self.ready_to_exchange(connection).await.map(drop)
     }
 
     async fn exchange_code(&self, connection: &Connection, exchange: &CodeExchange<'_>) -> Result<Exchanged, ProviderError> {
-        let endpoints = self.discovery.endpoints(connection).await?;
-        // Step 2: a code is not spent on an identity that could not be proved.
-        if let Some(jwks) = &endpoints.jwks {
-            self.jwks.warm(jwks).await?;
-        }
-        let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
+        let (endpoints, proofs) = self.ready_to_exchange(connection).await?;
         let grant = Grant::Code(exchange);
         let (tokens, identity) = match connection.kind {
             Kind::Oidc { .. } => {
@@ -206,13 +214,11 @@ impl CodeExchanges for Provider {
 #[async_trait]
 impl Refreshes for Provider {
     async fn prepare_refresh(&self, connection: &Connection) -> Result<(), ProviderError> {
-        let endpoints = self.discovery.endpoints(connection).await?;
-        self.proofs(connection, endpoints.assertion_audience()).await.map(drop)
+        self.ready(connection).await.map(drop)
     }
 
     async fn refresh(&self, connection: &Connection, refresh_token: &Secret, person: &Person) -> Result<RefreshAnswer, ProviderError> {
-        let endpoints = self.discovery.endpoints(connection).await?;
-        let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
+        let (endpoints, proofs) = self.ready(connection).await?;
         let grant = Grant::Refresh(refresh_token);
         if matches!(connection.kind, Kind::WorkOs { .. }) {
             let redeemed = self.authenticate(connection, &endpoints.token, &proofs, grant).await?;
