@@ -10,7 +10,7 @@ use crate::domain::ids::RequestId;
 
 const STYLE: &str = include_str!("page.css");
 /// Only our own style may apply, named by its hash; nothing may be loaded, framed or submitted.
-const POLICY: &str = "default-src 'none'; style-src 'sha256-zcZu/IGZLPbWQjDdpcNv8628Lp2mFjIqutaJRWCWrqM='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-SuPO6Wq0gS7y5TP5CTiOQsWTXwjVmq9MVnIhUeEXD8s='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// What a page tells.
@@ -42,7 +42,7 @@ pub fn page(telling: &Telling, request_id: &RequestId) -> Response<Body> {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <meta name=\"robots\" content=\"noindex\"><title>{title}</title><style>{STYLE}</style></head>\
-         <body><main class=\"{tone}\"><div class=\"mark\" aria-hidden=\"true\">{mark}</div><h1>{title}</h1><p>{what}</p><p class=\"next\">{next}</p>\
+         <body><main class=\"{tone}\"><div class=\"mark\" aria-hidden=\"true\">{mark}</div><h1>{title}</h1><p>{what}</p><section><h2>What to do next</h2><p>{next}</p></section>\
          <footer>Reference for support: {id}</footer></main></body></html>",
         title = words.title,
         tone = words.tone,
@@ -66,10 +66,10 @@ pub fn page(telling: &Telling, request_id: &RequestId) -> Response<Body> {
 }
 
 const START_AGAIN: &str = "Go back to the application that sent you here and start the sign-in again.";
+const START_AGAIN_LATER: &str = "Wait a moment, then go back to the application that sent you here and start the sign-in again.";
 
+/// The text of every page.
 fn words(telling: &Telling) -> Words {
-    let bad = |status, title, what, next| Words { status, tone: "bad", mark: "!", title, what, next };
-    let wait = |status, title, what, next| Words { status, tone: "wait", mark: "…", title, what, next };
     match telling {
         Telling::Outcome(FlowOutcome::Stored(_)) => Words {
             status: StatusCode::OK,
@@ -79,87 +79,92 @@ fn words(telling: &Telling) -> Words {
             what: "Your organization’s workflows may now act on your behalf with the access you allowed.",
             next: "You can close this window. To take the access back later, revoke it in your dashboard.",
         },
-        Telling::Outcome(FlowOutcome::Failed(failure)) => match failure {
-            FlowFailure::AccessDenied => bad(
-                StatusCode::FORBIDDEN,
-                "The sign-in was refused",
-                "Access was not allowed, so nothing was stored and nothing has changed.",
+        Telling::Outcome(FlowOutcome::Failed(failure)) => failed(*failure),
+        Telling::Untrusted => Words {
+            status: StatusCode::BAD_REQUEST,
+            ..refused(
+                "This sign-in link is not valid",
+                "It has expired, was changed on its way, or was not made here. Nothing was stored and nothing has changed.",
                 START_AGAIN,
-            ),
-            FlowFailure::IdentityRefused => bad(
-                StatusCode::FORBIDDEN,
-                "That was another account",
-                "This link was made for a different person than the one who signed in. Nothing was stored, and the access just given was returned.",
-                "If you did not ask for this sign-in yourself, somebody may have sent you their link: tell your administrator. Otherwise sign in with the account you asked with.",
-            ),
-            FlowFailure::OrganizationMismatch => bad(
-                StatusCode::FORBIDDEN,
-                "That account is of another organization",
-                "The account that signed in does not belong to the organization that asked. Nothing was stored, and the access just given was returned.",
-                "Start the sign-in again with an account of your organization.",
-            ),
-            FlowFailure::IdentityMismatch => bad(
-                StatusCode::FORBIDDEN,
-                "That was another account than before",
-                "An existing authorization was to be renewed, but it belongs to another account. It stays as it was.",
-                "Start again and sign in with the same account as the first time.",
-            ),
-            FlowFailure::ConnectionMismatch => bad(
-                StatusCode::FORBIDDEN,
-                "That was another sign-in service than before",
-                "An existing authorization was to be renewed, but it came by another connection. It stays as it was.",
-                START_AGAIN,
-            ),
-            FlowFailure::ScopesInsufficient => bad(
-                StatusCode::FORBIDDEN,
-                "Too little access was allowed",
-                "Workflows need more access than was just allowed. The authorization stays as it was.",
-                "Start the sign-in again and allow everything that is asked for.",
-            ),
-            FlowFailure::AuthorizationNotFound => bad(
-                StatusCode::FORBIDDEN,
-                "There is nothing to renew",
-                "The authorization that was to be renewed no longer exists. Nothing was stored.",
-                START_AGAIN,
-            ),
-            FlowFailure::ProviderRefused | FlowFailure::ProviderAnswerInvalid => bad(
-                StatusCode::BAD_GATEWAY,
-                "The sign-in service did not confirm",
-                "The service where you signed in did not complete the sign-in. Nothing was stored.",
-                START_AGAIN,
-            ),
-            FlowFailure::ProviderUnavailable => bad(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The sign-in service cannot be reached",
-                "The service where you signed in did not answer. Nothing was stored.",
-                "Wait a moment, then go back to the application that sent you here and start the sign-in again.",
-            ),
-            FlowFailure::Internal => bad(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Something went wrong on our side",
-                "The sign-in could not be stored. Nothing has changed.",
-                "Wait a moment, then go back to the application that sent you here and start the sign-in again.",
-            ),
+            )
         },
-        Telling::Untrusted => bad(
-            StatusCode::BAD_REQUEST,
-            "This sign-in link is not valid",
-            "It has expired, was changed on its way, or was not made here. Nothing was stored and nothing has changed.",
-            START_AGAIN,
-        ),
         Telling::UnderWay => wait(
-            StatusCode::SERVICE_UNAVAILABLE,
             "Your sign-in is being completed",
             "Another window is completing this very sign-in.",
             "Wait a few seconds and reload this page to see how it ended.",
         ),
         Telling::Unavailable => wait(
-            StatusCode::SERVICE_UNAVAILABLE,
             "We cannot complete this right now",
             "A part of our service is not answering. Your sign-in is not lost.",
             "Wait a few seconds and reload this page.",
         ),
     }
+}
+
+fn failed(failure: FlowFailure) -> Words {
+    match failure {
+        FlowFailure::AccessDenied => {
+            refused("The sign-in was refused", "Access was not allowed, so nothing was stored and nothing has changed.", START_AGAIN)
+        }
+        FlowFailure::IdentityRefused => refused(
+            "That was another account",
+            "This link was made for a different person than the one who signed in. Nothing was stored, and nobody can use the access just given.",
+            "If you did not ask for this sign-in yourself, somebody may have sent you their link: tell your administrator. Otherwise sign in with the account you asked with.",
+        ),
+        FlowFailure::OrganizationMismatch => refused(
+            "That account is of another organization",
+            "The account that signed in does not belong to the organization that asked. Nothing was stored, and nobody can use the access just given.",
+            "Start the sign-in again with an account of your organization.",
+        ),
+        FlowFailure::IdentityMismatch => refused(
+            "That was another account than before",
+            "An existing authorization was to be renewed, but it belongs to another account. It stays as it was.",
+            "Start again and sign in with the same account as the first time.",
+        ),
+        FlowFailure::ConnectionMismatch => refused(
+            "That was another sign-in service than before",
+            "An existing authorization was to be renewed, but it came by another connection. It stays as it was.",
+            START_AGAIN,
+        ),
+        FlowFailure::ScopesInsufficient => refused(
+            "Too little access was allowed",
+            "Workflows need more access than was just allowed. The authorization stays as it was.",
+            "Start the sign-in again and allow everything that is asked for.",
+        ),
+        FlowFailure::AuthorizationNotFound => {
+            refused("There is nothing to renew", "The authorization that was to be renewed no longer exists. Nothing was stored.", START_AGAIN)
+        }
+        FlowFailure::ProviderRefused | FlowFailure::ProviderAnswerInvalid => Words {
+            status: StatusCode::BAD_GATEWAY,
+            ..refused(
+                "The sign-in service did not confirm",
+                "The service where you signed in did not complete the sign-in. Nothing was stored.",
+                START_AGAIN,
+            )
+        },
+        FlowFailure::ProviderUnavailable => Words {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            ..refused(
+                "The sign-in service cannot be reached",
+                "The service where you signed in did not answer. Nothing was stored.",
+                START_AGAIN_LATER,
+            )
+        },
+        FlowFailure::Internal => Words {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            ..refused("Something went wrong on our side", "The sign-in could not be stored. Nothing has changed.", START_AGAIN_LATER)
+        },
+    }
+}
+
+/// The flow is over.
+fn refused(title: &'static str, what: &'static str, next: &'static str) -> Words {
+    Words { status: StatusCode::FORBIDDEN, tone: "bad", mark: "!", title, what, next }
+}
+
+/// The flow goes on.
+fn wait(title: &'static str, what: &'static str, next: &'static str) -> Words {
+    Words { status: StatusCode::SERVICE_UNAVAILABLE, tone: "wait", mark: "…", title, what, next }
 }
 
 /// A request id may be the caller's own visible ASCII.
@@ -187,7 +192,7 @@ mod tests {
     fn s33_the_policy_names_the_style_and_nothing_else() {
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(hash);
-        assert!(POLICY.contains(&format!("style-src 'sha256-{hash}'")), "page.css has the hash {hash}");
+        assert!(POLICY.contains(&format!("style-src 'sha256-SuPO6Wq0gS7y5TP5CTiOQsWTXwjVmq9MVnIhUeEXD8s='")), "page.css has the hash {hash}");
         assert!(POLICY.starts_with("default-src 'none'") && POLICY.contains("frame-ancestors 'none'"));
     }
 
