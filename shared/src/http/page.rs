@@ -131,9 +131,11 @@ fn failed(failure: FlowFailure) -> Words {
             "Workflows need more access than was just allowed. The authorization stays as it was.",
             "Start the sign-in again and allow everything that is asked for.",
         ),
-        FlowFailure::AuthorizationNotFound => {
-            refused("There is nothing to renew", "The authorization that was to be renewed no longer exists. Nothing was stored.", START_AGAIN)
-        }
+        FlowFailure::AuthorizationNotFound => refused(
+            "There is nothing to renew",
+            "The authorization that was to be renewed no longer exists. Nothing was stored.",
+            START_AGAIN,
+        ),
         FlowFailure::ProviderRefused | FlowFailure::ProviderAnswerInvalid => Words {
             status: StatusCode::BAD_GATEWAY,
             ..refused(
@@ -192,7 +194,10 @@ mod tests {
     fn s33_the_policy_names_the_style_and_nothing_else() {
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(hash);
-        assert!(POLICY.contains(&format!("style-src 'sha256-SuPO6Wq0gS7y5TP5CTiOQsWTXwjVmq9MVnIhUeEXD8s='")), "page.css has the hash {hash}");
+        assert!(
+            POLICY.contains(&format!("style-src 'sha256-SuPO6Wq0gS7y5TP5CTiOQsWTXwjVmq9MVnIhUeEXD8s='")),
+            "page.css has the hash {hash}"
+        );
         assert!(POLICY.starts_with("default-src 'none'") && POLICY.contains("frame-ancestors 'none'"));
     }
 
