@@ -51,7 +51,7 @@ pub fn request(line: &RequestLine<'_>) {
     let cause = line.cause.map(chain);
     let (fault, refused) = (u64::from(line.status >= 500), u64::from((400..500).contains(&line.status)));
     let emf = json!({
-        "Timestamp": i64::try_from(line.began.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        "Timestamp": milliseconds(line.began),
         "CloudWatchMetrics": [{
             "Namespace": NAMESPACE,
             "Dimensions": [["route"]],
@@ -78,9 +78,13 @@ pub fn request(line: &RequestLine<'_>) {
     );
 }
 
+fn milliseconds(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
 /// A security signal: something that does not happen in honest use (a state that does not open, a wrong `iss`).
 pub fn signal(name: &'static str, why: &'static str, request_id: &RequestId) {
-    tracing::warn!(signal = name, why, request_id = request_id.as_str(), "security signal");
+    tracing::warn!(metric = "security_signals", signal = name, why, request_id = request_id.as_str(), "security signal");
 }
 
 /// A failure that the answer cannot tell, as pages have no codes.
@@ -117,7 +121,8 @@ pub fn start(clock: Arc<dyn Clock>, output: Output) {
     let _ = tracing_subscriber::registry().with(JsonLines { clock, output }.with_filter(filter)).try_init();
 }
 
-/// Writes each event as one JSON object; fields stand at the top level, and `emf` becomes `_aws`, as CloudWatch expects it.
+/// Writes each event as one JSON object; fields stand at the top level, and `emf` becomes `_aws`, as CloudWatch expects it. An event
+/// with a field `metric` counts one of what that names.
 struct JsonLines {
     clock: Arc<dyn Clock>,
     output: Output,
@@ -129,6 +134,7 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         line.0.insert("time".to_owned(), json!(timestamp(self.clock.now())));
         line.0.insert("level".to_owned(), json!(level(*event.metadata().level())));
         event.record(&mut line);
+        line.count(self.clock.now());
         let mut text = Value::Object(line.0).to_string();
         text.push('\n');
         // There is nowhere to report that a line could not be written.
@@ -151,6 +157,13 @@ struct Line(Map<String, Value>);
 impl Line {
     fn put(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name().to_owned(), value);
+    }
+
+    fn count(&mut self, now: OffsetDateTime) {
+        let Some(Value::String(metric)) = self.0.remove("metric") else { return };
+        let counted = json!([{ "Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{ "Name": metric, "Unit": "Count" }] }]);
+        self.0.insert("_aws".to_owned(), json!({ "Timestamp": milliseconds(now), "CloudWatchMetrics": counted }));
+        self.0.insert(metric, json!(1));
     }
 }
 

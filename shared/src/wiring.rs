@@ -32,6 +32,7 @@ use crate::usecases::refresh::Refresher;
 use crate::usecases::refresh_due::RefreshDue;
 use crate::usecases::replace::Replace;
 use crate::usecases::revoke::{Revoke, Revoker};
+use crate::usecases::traffic::Traffic;
 
 /// Everything that use cases are made of. Adapters are made when first asked for, and shared from then on.
 pub struct Wiring {
@@ -45,6 +46,7 @@ pub struct Wiring {
     table: OnceLock<Arc<Table>>,
     cipher: OnceLock<Arc<Keyring>>,
     provider: OnceLock<Arc<Provider>>,
+    traffic: Arc<Traffic>,
 }
 
 /// Why a function cannot start.
@@ -94,6 +96,7 @@ impl Wiring {
         let directories = Arc::new(SecretDirectories::new(Arc::clone(&secrets), directory_secret, settings.development));
         let directory = directories.directory().await?;
         let http = Http::new(Egress::new(settings.development || directory.environment == Environment::Staging))?;
+        let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
         Ok(Self {
             settings,
             sdk,
@@ -105,6 +108,7 @@ impl Wiring {
             table: OnceLock::new(),
             cipher: OnceLock::new(),
             provider: OnceLock::new(),
+            traffic,
         })
     }
 
@@ -234,6 +238,7 @@ impl Wiring {
             cipher: self.cipher(),
             rescue: self.rescue_queue(),
             index: self.table(),
+            traffic: Arc::clone(&self.traffic),
             clock: self.clock(),
             entropy: self.entropy(),
         })

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod directory;
 pub mod flow;
 pub mod ids;
+pub mod incident;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod reserved_parameters;

@@ -13,6 +13,10 @@ const MARGIN: Duration = Duration::minutes(5);
 pub const NOTED_EVERY: Duration = Duration::HOUR;
 /// An unused refresh token is used at least this often.
 const KEEP_ALIVE_AT_MOST: Duration = Duration::days(15);
+/// So long before the end of a refresh token people are told.
+const WARNING: Duration = Duration::days(7);
+/// What waited for a connection to thaw does not come all at once.
+const AFTER_FREEZE: Duration = Duration::seconds(30);
 
 /// The shard of an authorization: FNV-1a over its id, the same for ever.
 #[must_use]
@@ -27,6 +31,8 @@ fn fnv(bytes: &[u8]) -> u64 {
 /// What the next due time depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Life {
+    /// When the person last signed in.
+    pub authorized_at: OffsetDateTime,
     /// When the credential was stored.
     pub refreshed_at: OffsetDateTime,
     /// When its access token ends.
@@ -48,7 +54,19 @@ pub fn next_due(id: &AuthorizationId, connection: &Connection, life: Life) -> Of
     let lifetime = life.access_expires_at - life.refreshed_at;
     // Use is noted to the hour, so that is how far back a note may mean the present.
     let in_use = life.last_used_at.is_some_and(|used| used >= life.refreshed_at.saturating_sub(lifetime.max(NOTED_EVERY)));
-    if in_use { ahead_of(id, life.refreshed_at, life.access_expires_at) } else { keep_alive(id, connection, life.refreshed_at) }
+    let due = if in_use { ahead_of(id, life.refreshed_at, life.access_expires_at) } else { keep_alive(id, connection, life.refreshed_at) };
+    match warn_at(connection, life.authorized_at) {
+        Some(warn_at) if warn_at > life.refreshed_at => due.min(warn_at),
+        _ => due,
+    }
+}
+
+/// When people are told that a refresh token will end however often it is renewed: [`WARNING`] before its absolute end, or
+/// when a quarter of its life remains.
+#[must_use]
+pub fn warn_at(connection: &Connection, authorized_at: OffsetDateTime) -> Option<OffsetDateTime> {
+    let lifetime = Duration::try_from(connection.refresh_absolute_lifetime?).ok()?;
+    Some(authorized_at.saturating_add(lifetime - WARNING.min(lifetime / 4)))
 }
 
 /// Shortly before the end of an access token in use; for short tokens, after half of their life.
@@ -72,6 +90,12 @@ pub fn retry_at(id: &AuthorizationId, now: OffsetDateTime, failed_attempts: u32,
     let backoff = Duration::seconds(30 << failed_attempts.min(7)).min(Duration::HOUR);
     let spread = now + backoff - jitter(id, backoff / 2);
     retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+}
+
+/// When to try again what an incident keeps from being tried.
+#[must_use]
+pub fn after_freeze(id: &AuthorizationId, frozen_until: OffsetDateTime) -> OffsetDateTime {
+    frozen_until + jitter(id, AFTER_FREEZE)
 }
 
 /// A share of `range` that depends on the id alone: no herd, and no randomness to replay.

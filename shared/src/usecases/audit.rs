@@ -52,6 +52,22 @@ impl Act<'_> {
 /// Announces a change of status, with the owner and the bound workflows (contract section 11). Whoever made the change calls it,
 /// once. The workflows come from the index; if it does not answer, their number must do.
 pub async fn announce(call: &Call, index: &dyn OrganizationIndex, changed: &Authorization, status: &str, reason: Option<&str>) {
+    tell(call, index, changed, "status_change", status, reason).await;
+}
+
+/// Warns that a person has to sign in again by `reauthorize_by`, however often the token is renewed.
+pub async fn warn_of_end(call: &Call, index: &dyn OrganizationIndex, ending: &Authorization) {
+    tell(call, index, ending, "reauthorization_due", ending.status.as_str(), None).await;
+}
+
+async fn tell(
+    call: &Call,
+    index: &dyn OrganizationIndex,
+    changed: &Authorization,
+    action: &'static str,
+    status: &str,
+    reason: Option<&str>,
+) {
     let bindings = match changed.binding_count {
         0 => Ok(Vec::new()),
         _ => index.bindings_of(&changed.organization, &changed.id, None, WORKFLOWS_NAMED).await,
@@ -59,9 +75,10 @@ pub async fn announce(call: &Call, index: &dyn OrganizationIndex, changed: &Auth
     let workflows = bindings.unwrap_or_default().iter().map(|b| b.workflow.to_string()).collect::<Vec<_>>().join(" ");
     tracing::info!(
         audit = true,
-        action = "status_change",
+        action,
         outcome = status,
         reason,
+        reauthorize_by = changed.reauthorize_by.map(|at| at.unix_timestamp()),
         organization = changed.organization.as_str(),
         authorization = changed.id.as_str(),
         owner.issuer = changed.created_by.issuer.as_str(),

@@ -143,7 +143,8 @@ impl Check {
                 return Ok((present, None));
             }
             let now = self.clock.now();
-            if present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
+            let frozen = self.refresher.traffic.frozen(&connection.id).is_some();
+            if frozen || present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
                 return Ok((present, Some("provider_unavailable")));
             }
             let claimed =

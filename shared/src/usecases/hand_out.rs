@@ -177,6 +177,9 @@ impl HandOut {
             if !call.has(REFRESH_TIME, now) {
                 return self.make_do(&read, None).await;
             }
+            if let Some(frozen) = self.refresher.traffic.frozen(&connection.id) {
+                return self.make_do(&read, Some(frozen.until - now)).await;
+            }
             let claim = if read.is_leased(now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
             let claimed = match claim {
                 Ok(claimed) => claimed,

@@ -2,7 +2,8 @@
 //!
 //! 1. The caller has claimed the lease by one conditional update.
 //! 2. Everything of ours that the commit needs is at hand before anything is sent (I7), and enough time remains.
-//! 3. The provider is asked, once.
+//! 3. The provider is asked, once; or twice where it takes a rotated token for a while and the first answer is lost. During an
+//!    incident at the connection nobody is asked ([`super::traffic`]).
 //! 4. The commit is the next await after the parsed answer, conditional on lease owner and version.
 //! 5. If the store does not take it within seconds, the sealed tokens go to the rescue queue, well before the lease ends.
 //! 6. If somebody revoked meanwhile, the new tokens are revoked too (I12).
@@ -14,7 +15,8 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::audit::{Act, announce};
+use super::audit::{Act, announce, warn_of_end};
+use super::traffic::{Frozen, Traffic};
 use super::{Call, attempt, within};
 use crate::domain::authorization::{AccessLifetime, Authorization, Lease, Reason, SealedCredential, Status, reauthorize_by};
 use crate::domain::connection::Connection;
@@ -35,6 +37,10 @@ pub const REFRESH_TIME: Duration = Duration::seconds(13);
 const COMMIT_PATIENCE: Duration = Duration::seconds(8);
 /// What the rescue queue may take of the function's time.
 const RESCUE_TIME: Duration = Duration::seconds(4);
+/// From this grace on a lost answer is asked for again at once.
+const USEFUL_GRACE: Duration = Duration::seconds(5);
+/// How long the first answer is waited for where it can be asked for again, at most half of the grace.
+const FIRST_ANSWER_TIME: Duration = Duration::seconds(5);
 
 /// The shared path with what it needs.
 pub struct Refresher {
@@ -50,6 +56,8 @@ pub struct Refresher {
     pub rescue: Arc<dyn RescueQueue>,
     /// Which workflows a status change concerns.
     pub index: Arc<dyn OrganizationIndex>,
+    /// How many refreshes at once, and none during an incident.
+    pub traffic: Arc<Traffic>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -112,13 +120,17 @@ impl Refresher {
             }
         };
         if let Err(error) = self.refreshes.prepare_refresh(connection).await {
+            self.traffic.answered::<()>(call, &connection.id, Err(&error));
             return Ok(self.failed_before(call, claimed, &error).await);
         }
-        if !call.has(REFRESH_TIME, self.clock.now()) {
-            self.release(call, claimed, None).await;
-            return Ok(Refreshed::Passing { retry_after: None });
-        }
-        let answer = self.refreshes.refresh(connection, &at_hand.refresh_token, &claimed.identity.person).await;
+        let lease_until = claimed.lease.as_ref().map_or(call.deadline, |lease| lease.until);
+        let under_way = match self.traffic.begin(connection, call.deadline.min(lease_until) - REFRESH_TIME).await {
+            Ok(under_way) => under_way,
+            Err(frozen) => return Ok(self.put_off(call, claimed, frozen).await),
+        };
+        let answer = self.ask(call, connection, claimed, &at_hand.refresh_token).await;
+        drop(under_way);
+        self.traffic.answered(call, &connection.id, answer.as_ref());
         match answer {
             Ok(RefreshAnswer { tokens, identity: Ok(()) }) => self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await,
             Ok(RefreshAnswer { tokens, identity: Err(error @ ProviderError::IdentityChanged) }) => {
@@ -143,6 +155,30 @@ impl Refresher {
         let sealer = self.cipher.sealer(&claimed.organization).await?;
         let salts = [sealer.reserve()?, sealer.reserve()?];
         Ok(AtHand { refresh_token, sealer, salts })
+    }
+
+    /// Step 3.
+    async fn ask(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        claimed: &Authorization,
+        refresh_token: &Secret,
+    ) -> Result<RefreshAnswer, ProviderError> {
+        let ask = || self.refreshes.refresh(connection, refresh_token, &claimed.identity.person);
+        let grace = Duration::try_from(connection.rotation_grace).unwrap_or_default();
+        if grace < USEFUL_GRACE {
+            return ask().await;
+        }
+        let first = within(self.clock.as_ref(), FIRST_ANSWER_TIME.min(grace / 2), ask()).await;
+        let lost = match first.unwrap_or(Err(ProviderError::AnswerLost { source: None })) {
+            Err(lost @ (ProviderError::AnswerLost { .. } | ProviderError::AnswerInvalid { .. })) => lost,
+            answer => return answer,
+        };
+        log(call, claimed, "the answer to a refresh is lost", &lost);
+        let now = self.clock.now();
+        let leased = claimed.lease.as_ref().is_some_and(|lease| lease.until - now >= REFRESH_TIME);
+        if leased && call.has(REFRESH_TIME, now) { ask().await } else { Err(lost) }
     }
 
     /// Steps 4–6.
@@ -174,7 +210,9 @@ impl Refresher {
             wait = (wait * 2_i32).min(Duration::seconds(1));
         }
         record(call, claimed, "refresh", "ok", None);
-        Ok(Refreshed::Renewed(Box::new(after(claimed, &commit)), answer.access_token))
+        let renewed = after(claimed, &commit);
+        self.warn_of_end(call, connection, claimed, &renewed).await;
+        Ok(Refreshed::Renewed(Box::new(renewed), answer.access_token))
     }
 
     fn sealed_commit(
@@ -203,10 +241,24 @@ impl Refresher {
             access_expires_at,
             access_lifetime: access.lifetime,
             reauthorize_by: reauthorize_by(connection, claimed.authorized_at, refreshed_at, access_expires_at, true),
-            due_at: schedule::next_due(&claimed.id, connection, Life { refreshed_at, access_expires_at, last_used_at, refreshable: true }),
+            due_at: schedule::next_due(
+                &claimed.id,
+                connection,
+                Life { authorized_at: claimed.authorized_at, refreshed_at, access_expires_at, last_used_at, refreshable: true },
+            ),
             refreshed_at,
             used_at: for_workflow.then_some(self.clock.now()),
         })
+    }
+
+    /// The first refresh since the day of warning tells that the refresh token will end, however often it is renewed. That day is
+    /// on the schedule, and of one day's commits only one follows an earlier day's: it is told once.
+    async fn warn_of_end(&self, call: &Call, connection: &Connection, before: &Authorization, now: &Authorization) {
+        let Some(warn_at) = schedule::warn_at(connection, before.authorized_at) else { return };
+        let refreshed_before = before.last_refreshed_at.unwrap_or(before.authorized_at);
+        if refreshed_before < warn_at && now.last_refreshed_at.is_some_and(|at| at >= warn_at) {
+            warn_of_end(call, self.index.as_ref(), now).await;
+        }
     }
 
     async fn rescue(&self, call: &Call, claimed: &Authorization, commit: &RefreshCommit) {
@@ -301,6 +353,11 @@ impl Refresher {
         log(call, claimed, "refresh failed", error);
         let now = self.clock.now();
         let reason = match error {
+            ProviderError::InvalidGrant | ProviderError::IdentityChanged if !self.traffic.believes_refusals(&connection.id) => {
+                self.release(call, claimed, None).await;
+                record(call, claimed, "refresh", "refusal_not_believed", None);
+                return Refreshed::Passing { retry_after: None };
+            }
             ProviderError::InvalidGrant if claimed.outcome_unknown_since.is_some() => Reason::OutcomeUnknown,
             ProviderError::InvalidGrant if claimed.reauthorize_by.is_some_and(|end| end <= now) => Reason::RefreshTokenExpired,
             ProviderError::InvalidGrant => Reason::InvalidGrant,
@@ -343,6 +400,13 @@ impl Refresher {
                 Refreshed::Passing { retry_after: None }
             }
         }
+    }
+
+    /// Nothing is sent at present.
+    async fn put_off(&self, call: &Call, claimed: &Authorization, frozen: Frozen) -> Refreshed {
+        let due_at = schedule::after_freeze(&claimed.id, frozen.until);
+        self.give_back(call, claimed, RefreshFailure { due_at, outcome_unknown_since: None }).await;
+        Refreshed::Passing { retry_after: Some(frozen.until - self.clock.now()) }
     }
 
     async fn release(&self, call: &Call, claimed: &Authorization, retry_after: Option<Duration>) {

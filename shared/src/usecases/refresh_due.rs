@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::Call;
+use super::audit::announce;
 use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher};
 use super::revoke::{Revoker, Settled};
 use crate::domain::authorization::{Authorization, Reason, Status};
@@ -154,7 +155,7 @@ impl RefreshDue {
                 }
             };
             for (rescued, receipt) in batch {
-                match self.repair(directory, &rescued).await {
+                match self.repair(call, directory, &rescued).await {
                     Ok(stored) => {
                         repaired += u64::from(stored);
                         if let Err(error) = self.rescued.forget_rescued(&receipt).await {
@@ -169,9 +170,15 @@ impl RefreshDue {
     }
 
     /// Whether the commit was stored. If the authorization was revoked meanwhile, its tokens are revoked, and only then forgotten.
-    async fn repair(&self, directory: &Directory, rescued: &Rescued) -> Result<bool, Unavailable> {
+    async fn repair(&self, call: &Call, directory: &Directory, rescued: &Rescued) -> Result<bool, Unavailable> {
+        let before = self.store.authorization(&rescued.organization, &rescued.authorization).await?;
         match self.store.repair_refresh(rescued).await? {
-            Repair::Stored => Ok(true),
+            Repair::Stored => {
+                if let Some(ended) = before.filter(|before| before.status != Status::Active) {
+                    announce(call, self.refresher.index.as_ref(), &ended, "active", None).await;
+                }
+                Ok(true)
+            }
             Repair::Superseded => Ok(false),
             Repair::Revoked => {
                 let Some(connection) = directory.connection(&rescued.connection) else { return Ok(false) };

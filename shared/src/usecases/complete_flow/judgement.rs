@@ -82,7 +82,11 @@ pub(super) fn assemble(
         failed_attempts: 0,
         credential: None,
         revoked_at: None,
-        due_at: Some(schedule::next_due(&id, connection, Life { refreshed_at: now, access_expires_at, last_used_at, refreshable })),
+        due_at: Some(schedule::next_due(
+            &id,
+            connection,
+            Life { authorized_at: now, refreshed_at: now, access_expires_at, last_used_at, refreshable },
+        )),
         id,
     }
 }
