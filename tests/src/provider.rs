@@ -2,6 +2,7 @@
 //! is told to. There is no page: [`Provider::come_back`] plays the person and the browser.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::State;
@@ -37,6 +38,12 @@ pub enum Mood {
     Refusing(&'static str),
     /// Its token endpoint does what it is asked, and answers garbage.
     Garbled,
+    /// Its token endpoint answers 429 and asks for so many seconds of peace.
+    Overloaded(u32),
+    /// Something in front of its token endpoint answers with a page; nothing changes.
+    Page,
+    /// Something in front of its token endpoint breaks the answer off; nothing changes.
+    BrokenOff,
 }
 
 /// Who signs in, and what is said about them.
@@ -63,6 +70,8 @@ pub struct Seen {
     pub revocations: u64,
     /// Userinfo requests.
     pub userinfo: u64,
+    /// The most token requests that were under way at once.
+    pub most_at_once: u64,
 }
 
 /// What it does next.
@@ -89,6 +98,7 @@ struct Inner {
     seen: Mutex<Seen>,
     live: Mutex<BTreeSet<String>>,
     issued: Mutex<Vec<String>>,
+    under_way: AtomicU64,
 }
 
 /// The provider.
@@ -116,6 +126,7 @@ impl Provider {
             seen: Mutex::default(),
             live: Mutex::default(),
             issued: Mutex::default(),
+            under_way: AtomicU64::new(0),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
@@ -231,6 +242,12 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
     match script.mood {
         Mood::Down => return (StatusCode::SERVICE_UNAVAILABLE, "down for maintenance").into_response(),
         Mood::Refusing(error) => return refusal(error),
+        Mood::Overloaded(seconds) => return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())]).into_response(),
+        Mood::Page => return (StatusCode::OK, "<!doctype html><title>Back soon</title>").into_response(),
+        Mood::BrokenOff => {
+            let cut = futures_util::stream::iter([Ok("{\"access_token\":"), Err(std::io::Error::other("cut"))]);
+            return Response::new(axum::body::Body::from_stream(cut));
+        }
         Mood::Well | Mood::Garbled => {}
     }
     if !headers.get("authorization").and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with("Basic ")) {
@@ -249,11 +266,25 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
             _ => return refusal("invalid_grant"),
         }
     };
+    inner.take_a_while().await;
     let answer = inner.answer(&script, &code);
     if script.mood == Mood::Garbled { (StatusCode::OK, "<html>").into_response() } else { Json(answer).into_response() }
 }
 
 impl Inner {
+    /// Lets others in meanwhile, so that [`Seen::most_at_once`] means something.
+    async fn take_a_while(&self) {
+        let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        {
+            let mut seen = lock(&self.seen);
+            seen.most_at_once = seen.most_at_once.max(now);
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn issue(&self, kind: &str) -> String {
         let mut issued = lock(&self.issued);
         let token = format!("scripted-{kind}-{}-of-many-and-long-enough-to-be-found", issued.len());

@@ -116,7 +116,11 @@ impl World {
 
     /// The demonstration's world with a further connection to a scripted provider, `conn_scripted`.
     pub async fn with_provider(provider: &Provider) -> Self {
-        let connection = provider.connection("conn_scripted");
+        Self::with_connection(provider, provider.connection("conn_scripted")).await
+    }
+
+    /// The same, with the connection changed.
+    pub async fn with_connection(provider: &Provider, connection: Value) -> Self {
         let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().push(connection.clone());
         let client_secrets = vec![("conn_scripted".to_owned(), provider::CLIENT_SECRET.to_owned())];
         Self::with(Setup { directory: Some(Box::new(add)), client_secrets, clock: Some(provider.clock()), ..Setup::default() }).await
@@ -130,7 +134,7 @@ impl World {
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
             if let Some(change) = &setup.directory {
-                options.listen = free_address();
+                options.listen = Self::free_address();
                 let mut directory = parse(&demonstration::directory(options.listen));
                 change(&mut directory, options.listen);
                 options.directory = Some(directory.to_string());
@@ -150,6 +154,13 @@ impl World {
             }
         }
         panic!("no free port")
+    }
+
+    /// A free port of this machine, for a directory that has to name it beforehand.
+    #[must_use]
+    pub fn free_address() -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap()
     }
 
     /// Where the API is.
@@ -393,11 +404,6 @@ impl Caller {
     pub async fn complete(&self, body: Value) -> Answer {
         self.post("/workflows/authorization/complete", body).await
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn parse(text: &str) -> Value {
