@@ -133,6 +133,34 @@ impl Connection {
         self.organization.as_ref().is_none_or(|own| own == organization)
     }
 
+    /// Whether an identity that the provider puts into this organization, or into none, may become an authorization of ours
+    /// (contract section 6.3). WorkOS names the organization without being asked to:
+    ///
+    /// * One organization's connection that asks for an organization of WorkOS: that one, and no other, is its name there.
+    /// * Else an organization has the same name on both sides.
+    /// * Somebody of no organization is admitted only by a connection that is everybody's and asks for no organization.
+    #[must_use]
+    pub fn admits(&self, organization: &OrganizationId, told: Option<&str>) -> bool {
+        let mapped = self.claims.organization.is_some();
+        let Kind::WorkOs { selector, .. } = &self.kind else { return !mapped || told == Some(organization.as_str()) };
+        match (selector, told) {
+            (WorkOsSelector::Organization(theirs), told) if self.organization.is_some() => told == Some(theirs),
+            (_, Some(told)) => told == organization.as_str(),
+            (WorkOsSelector::Organization(_), None) => false,
+            (WorkOsSelector::Provider(_) | WorkOsSelector::Connection(_), None) => self.organization.is_none() && !mapped,
+        }
+    }
+
+    /// Whether `screen_hint` means anything there: it chooses a screen of WorkOS's `AuthKit`.
+    #[must_use]
+    pub fn has_screens(&self) -> bool {
+        const AUTHKIT: &str = "authkit";
+        match &self.kind {
+            Kind::WorkOs { selector, .. } => matches!(selector, WorkOsSelector::Provider(name) if name == AUTHKIT),
+            Kind::Oidc { .. } | Kind::OAuth2 { .. } => self.provider == AUTHKIT,
+        }
+    }
+
     /// The issuer that its identities belong to: the configured one, or for providers without issuers the origin that
     /// answers for them.
     #[must_use]
@@ -141,6 +169,97 @@ impl Connection {
             Kind::Oidc { issuer, .. } => issuer.clone(),
             Kind::OAuth2 { token_endpoint, .. } => token_endpoint.origin().ascii_serialization(),
             Kind::WorkOs { base_url, .. } => base_url.origin().ascii_serialization(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod tests {
+    use super::*;
+
+    fn connection(kind: Kind, owner: Option<&str>, organization_claim: Option<&str>) -> Connection {
+        Connection {
+            id: ConnectionId::try_from("conn_1").unwrap(),
+            provider: "authkit".to_owned(),
+            organization: owner.map(|id| OrganizationId::try_from(id).unwrap()),
+            linked: true,
+            kind,
+            client_id: "client_1".to_owned(),
+            client_authentication: ClientAuthentication::ClientSecretPost,
+            scopes: Scopes::default(),
+            allowed_scopes: Scopes::default(),
+            extra_authorization_params: BTreeMap::new(),
+            claims: ClaimNames {
+                subject: "sub".to_owned(),
+                email: "email".to_owned(),
+                organization: organization_claim.map(str::to_owned),
+            },
+            default_access_lifetime: Duration::from_hours(1),
+            refresh_idle_lifetime: None,
+            refresh_absolute_lifetime: None,
+            rotation_grace: Duration::ZERO,
+            max_concurrent_refreshes: 1,
+            pushed_authorization_requests: false,
+        }
+    }
+
+    fn workos(selector: WorkOsSelector) -> Kind {
+        Kind::WorkOs { base_url: Url::parse("https://api.workos.com").unwrap(), selector }
+    }
+
+    fn oidc() -> Kind {
+        Kind::Oidc { issuer: "https://signin.example.com".to_owned(), revocation_endpoint: None }
+    }
+
+    #[test]
+    fn an_identity_of_another_organization_is_not_admitted() {
+        let provider = || workos(WorkOsSelector::Provider("authkit".to_owned()));
+        let sso = || workos(WorkOsSelector::Connection("conn_sso".to_owned()));
+        let theirs = || workos(WorkOsSelector::Organization("org_theirs".to_owned()));
+        let (mine, owner, claim) = (Some("org_mine"), Some("org_mine"), Some("organization_id"));
+        for (kind, owner, claim, told, admitted) in [
+            // OpenID Connect and OAuth: only where a claim is mapped.
+            (oidc(), None, None, None, true),
+            (oidc(), None, None, Some("org_other"), true),
+            (oidc(), None, claim, mine, true),
+            (oidc(), None, claim, Some("org_other"), false),
+            (oidc(), owner, claim, None, false),
+            // WorkOS: what it says counts, mapped or not.
+            (provider(), None, None, mine, true),
+            (provider(), None, None, Some("org_other"), false),
+            (provider(), owner, None, mine, true),
+            (sso(), owner, None, Some("org_other"), false),
+            // What it does not say is missed where an organization is expected.
+            (provider(), None, None, None, true),
+            (sso(), None, None, None, true),
+            (provider(), None, claim, None, false),
+            (provider(), owner, None, None, false),
+            (sso(), owner, None, None, false),
+            // The organization that is asked for has to be the answer, and stands for ours if the connection is ours.
+            (theirs(), owner, None, Some("org_theirs"), true),
+            (theirs(), owner, None, mine, false),
+            (theirs(), owner, None, None, false),
+            (theirs(), None, None, Some("org_theirs"), false),
+            (theirs(), None, None, mine, true),
+            (theirs(), None, None, None, false),
+        ] {
+            let connection = connection(kind, owner, claim);
+            let organization = OrganizationId::try_from("org_mine").unwrap();
+            assert_eq!(connection.admits(&organization, told), admitted, "{connection:?} {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_screen_hint_is_for_what_authkit_shows() {
+        for (kind, has) in [
+            (workos(WorkOsSelector::Provider("authkit".to_owned())), true),
+            (workos(WorkOsSelector::Provider("GoogleOAuth".to_owned())), false),
+            (workos(WorkOsSelector::Connection("authkit".to_owned())), false),
+            (workos(WorkOsSelector::Organization("authkit".to_owned())), false),
+            (oidc(), true),
+        ] {
+            assert_eq!(connection(kind.clone(), None, None).has_screens(), has, "{kind:?}");
         }
     }
 }

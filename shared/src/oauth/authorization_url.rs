@@ -25,14 +25,8 @@ impl Parameters {
     /// Adds a parameter unless it is empty or its name is taken.
     pub(super) fn add(&mut self, name: &str, value: &str) -> &mut Self {
         if !value.is_empty() && !self.has(name) {
-            self.repeat(name, value);
+            self.0.push((name.to_owned(), value.to_owned()));
         }
-        self
-    }
-
-    /// Adds a value to a name that may have several.
-    pub(super) fn repeat(&mut self, name: &str, value: &str) -> &mut Self {
-        self.0.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -47,7 +47,7 @@ use self::jwks::Unverified;
 use self::token_endpoint::Grant;
 use crate::domain::authorization::Identity;
 use crate::domain::caller::Person;
-use crate::domain::connection::{Connection, Kind};
+use crate::domain::connection::{ClientAuthentication, Connection, Kind};
 use crate::domain::secret::Secret;
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::ClientSecrets;
@@ -175,7 +175,7 @@ impl ProviderMetadata for Provider {
 
     async fn supports_revocation(&self, connection: &Connection) -> Result<bool, ProviderError> {
         match connection.kind {
-            Kind::WorkOs { .. } => Ok(true),
+            Kind::WorkOs { .. } => Ok(connection.client_authentication != ClientAuthentication::None),
             Kind::Oidc { .. } | Kind::OAuth2 { .. } => Ok(self.discovery.endpoints(connection).await?.revocation.is_some()),
         }
     }
@@ -221,11 +221,9 @@ impl Refreshes for Provider {
         let (endpoints, proofs) = self.ready(connection).await?;
         let grant = Grant::Refresh(refresh_token);
         if matches!(connection.kind, Kind::WorkOs { .. }) {
-            let redeemed = self.authenticate(connection, &endpoints.token, &proofs, grant).await?;
-            let identity = match redeemed.rest.get("user").and_then(|user| user.get("id")) {
-                Some(id) if *id != person.subject.as_str() => Err(ProviderError::IdentityChanged),
-                _ => Ok(()),
-            };
+            let redeemed =
+                self.authenticate(connection, &endpoints.token, &proofs, grant).await.map_err(dialects::workos::refused_refresh)?;
+            let identity = dialects::workos::hold_to_person(connection, &redeemed, person);
             return Ok(RefreshAnswer { tokens: redeemed.tokens, identity });
         }
         let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;

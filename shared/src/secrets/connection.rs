@@ -56,6 +56,12 @@ pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes) -> Sketch<'a> {
     let pushed_authorization_requests = object.or("pushed_authorization_requests", false, Node::flag);
     object.done(&kind::FIELDS, "is not a field of this kind of connection");
 
+    if let (Ok(Kind::WorkOs { .. }), Ok(ClientAuthentication::PrivateKeyJwt)) = (&kind, &client_authentication)
+        && let Some(place) = object.optional("token_endpoint_auth_method")
+    {
+        place.fault("must be one of client_secret_basic, client_secret_post, none for workos");
+    }
+
     let client = match (&kind, &client_id, &owner) {
         (Ok(kind), Ok(id), Ok(Some(owner))) => {
             let client = authority(kind).map(|authority| Client { authority, id: id.clone(), owner: owner.clone() });

@@ -105,7 +105,7 @@ impl CreateUrl {
         };
         let selected = request.selector.and_then(|selector| directory.select(&selector, &caller.organization));
         let connection = selected.map_err(|error| CreateUrlError::Selector { error, return_to: return_to.clone() })?;
-        if request.hints.screen_hint.is_some() && connection.provider != "authkit" {
+        if request.hints.screen_hint.is_some() && !connection.has_screens() {
             return Err(CreateUrlError::ScreenHint);
         }
         let mut scopes = request.provider_scopes.filter(|s| !s.is_empty()).unwrap_or_else(|| connection.scopes.clone());

@@ -3,8 +3,10 @@
 
 mod api_token;
 mod egress;
+mod golden_workos;
 mod keys;
 mod provider;
 mod scripted;
 mod sign_in;
+mod workos;
 mod world;

@@ -153,6 +153,11 @@ fn every_fault_of_a_connection_is_named_with_its_place() {
             json!("conn_1"),
             "connections[1].selector: needs exactly one of provider, connection_id, organization_id",
         ),
+        (
+            "/connections/1/token_endpoint_auth_method",
+            json!("private_key_jwt"),
+            "connections[1].token_endpoint_auth_method: must be one of client_secret_basic, client_secret_post, none for workos",
+        ),
         ("/connections/1/selector/domain", json!("x"), "connections[1].selector.domain: unknown field"),
         (
             "/connections/1/extra_authorization_params",

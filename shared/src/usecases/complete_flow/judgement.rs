@@ -24,7 +24,7 @@ pub(super) fn judge(
     allowed: &Allowed<'_>,
     renewing: Option<&Authorization>,
 ) -> Result<(), FlowFailure> {
-    if connection.claims.organization.is_some() && identity.organization.as_deref() != Some(flow.organization.as_str()) {
+    if !connection.admits(&flow.organization, identity.organization.as_deref()) {
         return Err(FlowFailure::OrganizationMismatch);
     }
     if let Allowed::Initiator { api_issuer } = allowed {
