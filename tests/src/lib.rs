@@ -6,6 +6,7 @@
 //! * [`faults`]: what tests do to requests on their way to AWS.
 //! * [`provider`]: an identity provider that fails on request.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
+//! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
 
 pub mod answers;
@@ -13,6 +14,7 @@ pub mod clock;
 pub mod faults;
 pub mod provider;
 pub mod tokens;
+pub mod workos;
 pub mod world;
 
 pub use answers::Expect;
