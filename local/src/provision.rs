@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::client::Waiters as _;
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -96,6 +97,8 @@ pub fn loopback_sdk_config(endpoint: &str) -> SdkConfig {
         .region(Region::new("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
+        // As in Lambda.
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
         .build()
 }
 

@@ -60,7 +60,8 @@ pub enum StartError {
     Unavailable(#[from] Unavailable),
 }
 
-/// The SDKs' configuration in Lambda: region and credentials from the environment, one more try than one, short time limits.
+/// The SDKs' configuration in Lambda: region and credentials from the environment, two more tries than one, short waits and time
+/// limits. The SDKs' own first wait is up to a second; these services answer within milliseconds.
 #[must_use]
 pub fn sdk_config(settings: &Settings) -> SdkConfig {
     let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
@@ -71,7 +72,7 @@ pub fn sdk_config(settings: &Settings) -> SdkConfig {
         .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
         .timeout_config(timeouts)
         .region(settings.region.clone().map(Region::new))
         .credentials_provider(credentials);
@@ -146,7 +147,7 @@ impl Wiring {
     fn table(&self) -> Arc<Table> {
         let make = || {
             let name = self.settings.table.clone().unwrap_or_default();
-            Arc::new(Table::new(aws_sdk_dynamodb::Client::new(&self.sdk), name, self.clock()))
+            Arc::new(Table::new(aws_sdk_dynamodb::Client::new(&self.sdk), name, self.clock(), self.entropy()))
         };
         Arc::clone(self.table.get_or_init(make))
     }

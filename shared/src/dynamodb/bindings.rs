@@ -69,7 +69,7 @@ impl BindingStore for Table {
     }
 
     async fn bind(&self, binding: &Binding, previous: Option<&Binding>) -> Result<BindOutcome, Unavailable> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self);
         loop {
             let Transacted::Refused(mut refusals) = self.transact(BIND, self.binding_together(binding, previous)?).await? else {
                 return Ok(BindOutcome::Bound);

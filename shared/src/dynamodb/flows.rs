@@ -105,7 +105,7 @@ impl Flows for Table {
         // moved, and the new grant still covers them, the renewal is tried again over the present counts.
         let mut seen = renewed.required_scopes.clone();
         let mut covered = renewed.scopes.covers(&renewed.required());
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self);
         loop {
             if covered {
                 let change = renewing(renewed).when("#required_scopes = :seen").value(":seen", counts(&seen));

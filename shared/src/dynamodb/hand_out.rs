@@ -42,7 +42,7 @@ impl Table {
     async fn batch(&self, keys: &[Key]) -> Result<Vec<super::row::Row>, Unavailable> {
         let all = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(Key::attributes).collect())).consistent_read(true).build();
         let mut wanted = all.map_err(|error| Unavailable::new(READ, error))?;
-        let (mut rows, mut patience) = (Vec::new(), Patience::new());
+        let (mut rows, mut patience) = (Vec::new(), Patience::new(self));
         loop {
             let answer = self.client.batch_get_item().request_items(&self.name, wanted).send().await;
             let mut answer = answer.map_err(|error| Unavailable::new(READ, error))?;

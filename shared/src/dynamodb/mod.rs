@@ -4,7 +4,7 @@
 //! 2. `items` turns domain values into items and rows back into domain values; a bad row names table, attribute and key.
 //! 3. `change` writes conditional expressions; `write` sends them and tells a refused condition from a failure. Nothing is
 //!    written without a condition (I4).
-//! 4. An answer can be lost while its write took effect, and the SDK then asks again. Each write recognizes its own earlier
+//! 4. An answer can be lost while its write took effect, and the write is then sent again (`retry`). Each recognizes its own earlier
 //!    effect: claims by `lease_owner`, commits by `committed_by` and version, flows by `attempt`, transactions by their token.
 //!
 //! **Times** are Unix milliseconds, except `due_at` and `expires_at`, which are Unix seconds: the one is a sort key in which
@@ -38,7 +38,7 @@ use aws_sdk_dynamodb::Client;
 use crate::domain::authorization::Authorization;
 use crate::domain::ids::{AuthorizationId, OrganizationId};
 use crate::ports::Unavailable;
-use crate::ports::clock::Clock;
+use crate::ports::clock::{Clock, Entropy};
 
 /// The table. It implements every store port; a function's role decides which of them it can use.
 #[derive(Clone)]
@@ -46,12 +46,14 @@ pub struct Table {
     client: Client,
     name: String,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl Table {
-    /// The table of this name. The clock is what the short waits between colliding transactions are measured by.
-    pub fn new(client: Client, name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, name: name.into(), clock }
+    /// The table of this name. The clock is what the waits between tries are measured by; the randomness spreads them, and names
+    /// transactions.
+    pub fn new(client: Client, name: impl Into<String>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { client, name: name.into(), clock, entropy }
     }
 
     /// Reads one item, consistently: an authorization's answer may depend on a write of a moment ago.

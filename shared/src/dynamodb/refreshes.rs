@@ -175,7 +175,7 @@ impl RefreshStore for Table {
                 .when("#version = :read_version")
                 .value(":read_version", n(read.version));
         }
-        self.update(USED, change).await.map(|_| ())
+        self.update_at_once(USED, change).await.map(|_| ())
     }
 }
 

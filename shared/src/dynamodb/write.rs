@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::types::{
 use super::Table;
 use super::change::Change;
 use super::error::Cancelled;
-use super::retry::{Patience, collided};
+use super::retry::{Patience, passes};
 use super::row::Row;
 use super::values::Item;
 use crate::ports::Unavailable;
+use crate::ports::clock::random;
 
 /// What a conditional write came to.
 pub(super) enum Written {
@@ -43,7 +44,15 @@ pub(super) enum OnRefusal {
 impl Table {
     /// Updates one item.
     pub(super) async fn update(&self, doing: &'static str, change: Change) -> Result<Written, Unavailable> {
-        let mut patience = Patience::new();
+        self.update_patiently(doing, change, Patience::new(self)).await
+    }
+
+    /// Updates one item, or leaves it: for what nobody should wait for.
+    pub(super) async fn update_at_once(&self, doing: &'static str, change: Change) -> Result<Written, Unavailable> {
+        self.update_patiently(doing, change, Patience::none(self)).await
+    }
+
+    async fn update_patiently(&self, doing: &'static str, change: Change, mut patience: Patience) -> Result<Written, Unavailable> {
         loop {
             let request = self
                 .client
@@ -63,7 +72,7 @@ impl Table {
             if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
                 return Ok(Written::Refused(refused.item.clone().map(|item| self.row(item))));
             }
-            if !(collided(&error) && patience.wait(self).await) {
+            if !(passes(&error) && patience.wait(self).await) {
                 return Err(Unavailable::new(doing, error));
             }
         }
@@ -71,7 +80,7 @@ impl Table {
 
     /// Puts an item where none is.
     pub(super) async fn put_new(&self, doing: &'static str, item: Item) -> Result<Written, Unavailable> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self);
         loop {
             let request = self
                 .client
@@ -84,22 +93,23 @@ impl Table {
             if let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
                 return Ok(Written::Refused(refused.item.clone().map(|item| self.row(item))));
             }
-            if !(collided(&error) && patience.wait(self).await) {
+            if !(passes(&error) && patience.wait(self).await) {
                 return Err(Unavailable::new(doing, error));
             }
         }
     }
 
-    /// Sends a transaction. The SDK makes a token for this call, which covers lost answers that it repeats by itself; a repetition
-    /// by the caller is another transaction, whose conditions tell it from the first.
+    /// Sends a transaction. Every try has the same client request token, so a transaction whose answer was lost is not done again;
+    /// a repetition by the caller is another transaction, whose conditions tell it from the first.
     pub(super) async fn transact(&self, doing: &'static str, items: Vec<TransactWriteItem>) -> Result<Transacted, Unavailable> {
-        let mut patience = Patience::new();
+        let token = format!("{:032x}", u128::from_be_bytes(random::<16>(self.entropy.as_ref())?));
+        let mut patience = Patience::new(self);
         loop {
-            let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
+            let request = self.client.transact_write_items().client_request_token(&token).set_transact_items(Some(items.clone()));
             let Err(error) = request.send().await else { return Ok(Transacted::Done) };
             let reasons = match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
-                Some(_) | None if collided(&error) && patience.wait(self).await => continue,
+                Some(_) | None if passes(&error) && patience.wait(self).await => continue,
                 Some(_) | None => return Err(Unavailable::new(doing, error)),
             };
             if reasons.iter().any(is_refusal) {

@@ -6,24 +6,28 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, Heade
 use http::{HeaderMap, StatusCode};
 use lambda_http::{Body, Request, RequestExt as _, Response};
 use serde_json::Value;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::error::{ApiError, Code};
 use super::event;
+use super::page::{Telling, page};
 use super::query::Query;
 use super::routes::{Function, NoRoute, Route};
 use crate::domain::caller::Caller;
 use crate::domain::directory::Directory;
 use crate::domain::ids::RequestId;
+use crate::ports::Unavailable;
 use crate::ports::clock::{Clock, Entropy, random};
 use crate::ports::configuration::{BearerVerifier, Directories};
 use crate::telemetry;
-use crate::usecases::Call;
+use crate::usecases::{Call, within};
 
 /// The header that names a request.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a function may take when nobody says: the limit of an HTTP API integration, less a second.
 const DEFAULT_TIME: Duration = Duration::seconds(29);
+/// What an answer takes, to be written and sent: so long before the deadline whatever is under way is left.
+const ANSWER_TIME: Duration = Duration::milliseconds(500);
 /// Where errors are documented while the directory cannot be read.
 const DEFAULT_DOC_BASE: &str = "https://example.com/errors/";
 
@@ -71,7 +75,11 @@ impl Edge {
         let directory = self.directories.directory().await;
         let doc_base = directory.as_ref().map_or(DEFAULT_DOC_BASE, |d| d.error_doc_base.as_str()).to_owned();
         let result = match (route, directory) {
-            (Ok(route), Ok(directory)) => handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route).await,
+            (Ok(route), Ok(directory)) => {
+                let left = left_at_the_end(&route, &request_id);
+                let answer = handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route);
+                in_time(self.clock.as_ref(), deadline, answer).await.unwrap_or(left)
+            }
             (Err(refusal), _) => Err(refusal),
             (Ok(_), Err(unavailable)) => Err(unavailable.into()),
         };
@@ -102,6 +110,20 @@ impl Edge {
     fn request_id(&self, headers: &HeaderMap) -> RequestId {
         let sent = headers.get(X_REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(|t| RequestId::try_from(t).ok());
         sent.unwrap_or_else(|| RequestId::new(self.clock.now(), random(self.entropy.as_ref()).unwrap_or_default()))
+    }
+}
+
+/// The answer of a handler; `None` if the deadline is near and it has none. Every change of ours is whole or not at all, so it can
+/// be left anywhere.
+async fn in_time<T>(clock: &dyn Clock, deadline: OffsetDateTime, answer: impl Future<Output = T>) -> Option<T> {
+    within(clock, deadline - ANSWER_TIME - clock.now(), answer).await
+}
+
+/// What is answered when a handler was left: the gateway's own words would be in no shape of ours.
+fn left_at_the_end(route: &Route, request_id: &RequestId) -> Result<Response<Body>, ApiError> {
+    match route {
+        Route::Callback(_) => Ok(page(&Telling::Unavailable, request_id)),
+        _ => Err(Unavailable::new("answer in time", "the function's time is over").into()),
     }
 }
 
@@ -170,4 +192,49 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let valid =
         values.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(char::is_whitespace);
     if valid { Ok(token) } else { Err(ApiError::unauthorized(true)) }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod tests {
+    use std::future::{pending, ready};
+
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
+
+    /// A clock by which every limit up to ten seconds is over at once, and no other ever is.
+    struct Hasty;
+
+    #[async_trait::async_trait]
+    impl Clock for Hasty {
+        fn now(&self) -> OffsetDateTime {
+            NOW
+        }
+        async fn sleep(&self, duration: Duration) {
+            if duration > Duration::seconds(10) {
+                pending::<()>().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_does_not_come_to_an_end_is_left_before_the_deadline() {
+        let deadline = NOW + Duration::seconds(10);
+        assert_eq!(in_time(&Hasty, deadline, ready(1)).await, Some(1));
+        assert_eq!(in_time(&Hasty, deadline, pending::<u8>()).await, None);
+        assert_eq!(in_time(&Hasty, NOW - Duration::HOUR, pending::<u8>()).await, None, "whatever the deadline");
+
+        let request_id = RequestId::try_from("req_1").unwrap();
+        let refusal = left_at_the_end(&Route::Replace("x".to_owned()), &request_id).unwrap_err();
+        assert_eq!((refusal.code(), refusal.status()), (Code::StoreUnavailable, StatusCode::SERVICE_UNAVAILABLE));
+        assert!(refusal.headers().iter().any(|(name, _)| *name == http::header::RETRY_AFTER));
+        let page = left_at_the_end(&Route::Callback("x".to_owned()), &request_id).unwrap();
+        assert_eq!(
+            (page.status(), page.headers()[CONTENT_TYPE].as_bytes()),
+            (StatusCode::SERVICE_UNAVAILABLE, &b"text/html; charset=utf-8"[..])
+        );
+    }
 }

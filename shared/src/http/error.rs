@@ -362,7 +362,7 @@ impl From<AssignError> for ApiError {
             AssignError::NotActive => Code::AuthorizationNotActive.into(),
             AssignError::ScopesInsufficient { missing } => Self::from(Code::ScopesInsufficient).field("missing_scopes", json!(missing)),
             AssignError::NotBound => Code::WorkflowNotBound.into(),
-            AssignError::Conflict => Code::WriteConflict.into(),
+            AssignError::Conflict => Self::from(Code::WriteConflict).retry_after(time::Duration::SECOND),
             AssignError::Unavailable(unavailable) => unavailable.into(),
         }
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::Call;
 use super::audit::Act;
 use super::refresh::{REFRESH_TIME, Refreshed, Refresher, context};
+use super::{Call, within};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
 use crate::domain::directory::Directory;
@@ -30,6 +30,9 @@ const WAIT_AT_MOST: Duration = Duration::seconds(11);
 const RETRY_AT_MOST: Duration = Duration::minutes(1);
 /// What a caller is asked to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::seconds(5);
+
+/// How long a hand-out waits for the note of its use: a token is not kept back for it.
+const NOTE_TIME: Duration = Duration::SECOND;
 
 /// The use case with what it needs.
 pub struct HandOut {
@@ -254,12 +257,14 @@ impl HandOut {
         }
         let refreshed_at = read.access_expires_at.saturating_sub(read.access_lifetime);
         let due_at = read.is_refreshable().then(|| schedule::ahead_of(&read.id, refreshed_at, read.access_expires_at));
-        if let Err(error) = self.store.mark_used(read, now, due_at).await {
-            tracing::warn!(
+        match within(self.clock.as_ref(), NOTE_TIME, self.store.mark_used(read, now, due_at)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(
                 request_id = call.request_id.as_str(),
                 error = &error as &dyn std::error::Error,
                 "the use of an authorization is not noted"
-            );
+            ),
+            None => tracing::warn!(request_id = call.request_id.as_str(), "noting the use of an authorization takes too long"),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Call {
 }
 
 /// What the future yields within this time; `None` if it takes longer, and is dropped.
-async fn within<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn within<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), clock.expire(limit)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(_) => None,

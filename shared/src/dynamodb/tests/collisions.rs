@@ -1,4 +1,4 @@
-//! Collisions of transactions, which the in-process DynamoDB has none of: here it is scripted.
+//! Collisions, throttling and faults, which the in-process DynamoDB has none of: here it is scripted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::support::*;
 use crate::dynamodb::Table;
 use crate::ports::store::*;
+use crate::system::SystemEntropy;
 
 const DONE: (u16, &str) = (200, "{}");
 const COLLIDED: (u16, &str) = (400, r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"x"}"#);
@@ -16,10 +17,19 @@ const CANCELLED: (u16, &str) = (
     400,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"x","CancellationReasons":[{"Code":"None"},{"Code":"TransactionConflict","Message":"x"}]}"#,
 );
+const THROTTLED: (u16, &str) = (400, r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"x"}"#);
+const BROKEN: (u16, &str) = (500, r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"x"}"#);
+const BUSY: (u16, &str) = (
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"x","CancellationReasons":[{"Code":"ThrottlingError","Message":"x"},{"Code":"ProvisionedThroughputExceeded","Message":"x"}]}"#,
+);
 const SPOILT: (u16, &str) = (
     400,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","message":"x","CancellationReasons":[{"Code":"ValidationError","Message":"x"},{"Code":"None"}]}"#,
 );
+
+/// How often a write is sent that collides for ever.
+const TRIES: usize = 11;
 
 /// A DynamoDB that gives these answers in this order, and no more.
 async fn scripted(answers: Vec<(u16, &'static str)>) -> (Table, Calls) {
@@ -37,7 +47,7 @@ async fn scripted(answers: Vec<(u16, &'static str)>) -> (Table, Calls) {
             }
         }
     });
-    (Table::new(client, "mandate", Arc::new(Still)), calls)
+    (Table::new(client, "mandate", Arc::new(Still), Arc::new(SystemEntropy)), calls)
 }
 
 /// Reads one request to its end; `false` if the connection has ended.
@@ -74,11 +84,35 @@ async fn a_collision_without_end_is_an_error() {
     let (table, calls) = scripted(vec![CANCELLED; 20]).await;
     let error = table.bind(&binding(&authorization("org_1", 1), "fl_1", "read"), None).await.unwrap_err();
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the transaction was cancelled (None, TransactionConflict)");
-    assert_eq!(calls.take(), 7);
+    assert_eq!(calls.take(), TRIES);
 
     let (table, calls) = scripted(vec![COLLIDED; 20]).await;
     assert!(table.postpone_revocation(&authorization("org_1", 1), NOW).await.is_err());
-    assert_eq!(calls.take(), 7);
+    assert_eq!(calls.take(), TRIES);
+}
+
+#[tokio::test]
+async fn what_the_sdk_gave_up_is_tried_again() {
+    for fault in [THROTTLED, BROKEN] {
+        let (table, calls) = scripted([vec![fault; 5], vec![DONE]].concat()).await;
+        let bound = binding(&authorization("org_1", 1), "fl_1", "read");
+        assert!(matches!(table.bind(&bound, None).await.unwrap(), BindOutcome::Bound));
+        assert_eq!(calls.take(), 6, "two tries of the SDK's three");
+
+        let (table, calls) = scripted([vec![fault; 7], vec![DONE]].concat()).await;
+        table.postpone_revocation(&authorization("org_1", 1), NOW).await.unwrap();
+        assert_eq!(calls.take(), 8);
+    }
+    let (table, calls) = scripted(vec![BUSY, BUSY, BUSY, DONE]).await;
+    assert!(matches!(table.bind(&binding(&authorization("org_1", 1), "fl_1", "read"), None).await.unwrap(), BindOutcome::Bound));
+    assert_eq!(calls.take(), 4);
+}
+
+#[tokio::test]
+async fn a_note_of_use_is_left_rather_than_tried_again() {
+    let (table, calls) = scripted(vec![COLLIDED; 20]).await;
+    assert!(table.mark_used(&authorization("org_1", 1), NOW, None).await.is_err());
+    assert_eq!(calls.take(), 1);
 }
 
 #[tokio::test]

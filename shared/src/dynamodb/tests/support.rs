@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use time::macros::datetime;
@@ -23,6 +24,7 @@ use crate::dynamodb::table::create_table;
 use crate::ports::clock::Clock;
 use crate::ports::flows::Flows;
 use crate::ports::store::{RefreshCommit, RefreshStore};
+use crate::system::SystemEntropy;
 
 pub(super) const NOW: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
 
@@ -73,7 +75,7 @@ pub(super) async fn table() -> (Table, Calls) {
     let (client, calls) = client(address);
     create_table(&client, "mandate").unwrap().send().await.unwrap();
     calls.take();
-    (Table::new(client, "mandate", Arc::new(Still)), calls)
+    (Table::new(client, "mandate", Arc::new(Still), Arc::new(SystemEntropy)), calls)
 }
 
 /// A client of whatever answers at this address.
@@ -84,6 +86,7 @@ pub(super) fn client(address: SocketAddr) -> (Client, Calls) {
         .region(Region::new("eu-central-1"))
         .endpoint_url(format!("http://{address}"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(1)))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .interceptor(calls.clone())
         .build();
