@@ -206,7 +206,7 @@ impl Wiring {
     /// List.
     #[must_use]
     pub fn list(&self) -> List {
-        List { index: self.table(), cursors: self.state_keys() }
+        List { index: self.table(), cursors: self.state_keys(), clock: self.clock() }
     }
 
     /// Bind and unbind.
@@ -218,7 +218,7 @@ impl Wiring {
     /// Replace.
     #[must_use]
     pub fn replace(&self) -> Replace {
-        Replace { store: self.table(), index: self.table(), clock: self.clock() }
+        Replace { store: self.table(), moves: self.table(), index: self.table(), clock: self.clock() }
     }
 
     fn revoker(&self) -> Revoker {

@@ -248,11 +248,11 @@ async fn replace_moves_every_binding_and_says_beforehand_what_it_would_do() {
 
     let before = olivia.list().await;
     let forecast = olivia.post(&path, json!({ "authorization_id": new, "dry_run": true })).await.is(200);
-    assert_eq!(forecast, json!({ "moved": 1, "remaining": 1, "dry_run": true, "workflows": [moves("would_move"), stays] }));
+    assert_eq!(forecast, json!({ "moved": 1, "refused": 1, "remaining": 1, "dry_run": true, "workflows": [moves("would_move"), stays] }));
     assert_eq!(olivia.list().await, before, "a dry run changes nothing");
 
     let report = olivia.post(&path, json!({ "authorization_id": new })).await.is(200);
-    assert_eq!(report, json!({ "moved": 1, "remaining": 1, "dry_run": false, "workflows": [moves("moved"), stays] }));
+    assert_eq!(report, json!({ "moved": 1, "refused": 1, "remaining": 1, "dry_run": false, "workflows": [moves("moved"), stays] }));
     assert_eq!(olivia.get("/workflows/fl_reads/authorization").await.is(200)["authorization_id"], new);
     assert_eq!(olivia.get("/workflows/fl_writes/authorization").await.is(200)["authorization_id"], old);
     assert_eq!(olivia.token(&new, json!({ "workflow_id": "fl_reads" })).await.is(200)["generation"], 1);

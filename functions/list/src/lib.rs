@@ -45,7 +45,7 @@ impl Handler for ListFunction {
 impl ListFunction {
     async fn page(&self, exchange: &Exchange, route: &Route) -> Result<Response<Body>, ApiError> {
         let caller = exchange.caller(route).await?;
-        let page = self.list.page(&caller, &read(Query::read(&exchange.request))?).await?;
+        let page = self.list.page(&exchange.call, &caller, &read(Query::read(&exchange.request))?).await?;
         let entries: Value = page.entries.iter().map(views::entry).collect();
         let mut response = json(StatusCode::OK, &entries);
         if let Some(link) = page.next.and_then(|cursor| next_link(exchange, &cursor)) {

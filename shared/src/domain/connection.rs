@@ -161,6 +161,15 @@ impl Connection {
         }
     }
 
+    /// Whether the provider ends a grant by its access token: GitHub deletes that, and WorkOS ends the session that it names.
+    #[must_use]
+    pub fn revokes_by_access_token(&self) -> bool {
+        match &self.kind {
+            Kind::WorkOs { .. } | Kind::OAuth2 { dialect: Dialect::GitHub, .. } => true,
+            Kind::Oidc { .. } | Kind::OAuth2 { dialect: Dialect::Standard | Dialect::Slack, .. } => false,
+        }
+    }
+
     /// The issuer that its identities belong to: the configured one, or for providers without issuers the origin that
     /// answers for them.
     #[must_use]

@@ -105,13 +105,21 @@ impl AuthorizationId {
     /// authorization's key, so that bindings can follow under it.
     #[must_use]
     pub fn newest_first(&self) -> String {
-        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        self.0
-            .bytes()
-            .skip("auth_".len())
-            .map(|b| DIGITS.iter().position(|d| *d == b).map_or('0', |at| char::from(DIGITS[31 - at])))
-            .collect()
+        self.0.chars().skip("auth_".len()).map(|digit| complement(digit).unwrap_or('0')).collect()
     }
+
+    /// The authorization that such a key belongs to.
+    #[must_use]
+    pub fn of_newest_first(key: &str) -> Option<Self> {
+        let ulid: String = key.chars().map(complement).collect::<Option<_>>()?;
+        Self::try_from(format!("auth_{ulid}")).ok()
+    }
+}
+
+/// A digit of a ULID counted from the other end; whoever does it twice has the digit again.
+fn complement(digit: char) -> Option<char> {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    DIGITS.iter().position(|known| char::from(*known) == digit).map(|at| char::from(DIGITS[31 - at]))
 }
 
 impl RequestId {

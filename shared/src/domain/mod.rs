@@ -7,6 +7,7 @@ pub mod caller;
 pub mod connection;
 pub mod directory;
 pub mod flow;
+pub(crate) mod fnv;
 pub mod ids;
 pub mod incident;
 pub mod pkce;

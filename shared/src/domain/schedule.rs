@@ -3,6 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::connection::Connection;
+use super::fnv::fnv;
 use super::ids::AuthorizationId;
 
 /// How many shards the due index has. Rules divide them among runs; the number is part of the table's format.
@@ -22,10 +23,6 @@ const AFTER_FREEZE: Duration = Duration::seconds(30);
 #[must_use]
 pub fn shard(id: &AuthorizationId) -> u32 {
     u32::try_from(fnv(id.as_str().as_bytes()) % u64::from(SHARDS)).unwrap_or(0)
-}
-
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What the next due time depends on.

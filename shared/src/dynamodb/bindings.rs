@@ -75,7 +75,7 @@ impl BindingStore for Table {
                 return Ok(BindOutcome::Bound);
             };
             if refusals.refused(NEW_OWNER) {
-                let present = self.authorization_to_bind(&binding.organization, &binding.authorization).await?;
+                let present = self.authorization_without_tokens(&binding.organization, &binding.authorization).await?;
                 let Some(present) = present else { return Ok(BindOutcome::Refused(None)) };
                 let stands_in_the_way = present.status != Status::Active || !present.scopes.covers(&binding.required_scopes);
                 // Between the refusal and the look the obstacle may have gone, by a re-authorization; then it is tried again.
@@ -109,6 +109,21 @@ impl BindingStore for Table {
         organization: &OrganizationId,
         id: &AuthorizationId,
     ) -> Result<Option<Authorization>, Unavailable> {
+        self.authorization_without_tokens(organization, id).await
+    }
+}
+
+/// Where the items stand in the transactions.
+const BINDING: usize = 0;
+const NEW_OWNER: usize = 1;
+
+impl Table {
+    /// Reads an authorization, consistently, and no ciphertext.
+    pub(super) async fn authorization_without_tokens(
+        &self,
+        organization: &OrganizationId,
+        id: &AuthorizationId,
+    ) -> Result<Option<Authorization>, Unavailable> {
         let names = WITHOUT_TOKENS.map(|attribute| (format!("#{attribute}"), attribute.to_owned()));
         let request = self
             .client
@@ -122,13 +137,7 @@ impl BindingStore for Table {
         let row = answer.item.map(|item| Authorization::try_from(self.row(item)));
         row.transpose().map_err(|bad| Unavailable::new(READ_AUTHORIZATION, bad))
     }
-}
 
-/// Where the items stand in the transactions.
-const BINDING: usize = 0;
-const NEW_OWNER: usize = 1;
-
-impl Table {
     fn binding_together(&self, binding: &Binding, previous: Option<&Binding>) -> Result<Vec<TransactWriteItem>, Unavailable> {
         let place = Change::of(Key::binding(&binding.organization, &binding.workflow));
         let put = self.putting(binding_item(binding), as_expected(place, previous))?;
@@ -148,7 +157,7 @@ impl Table {
 }
 
 /// The binding has to be as it was read, scopes included: the counts are changed by the difference.
-fn as_expected(place: Change, previous: Option<&Binding>) -> Change {
+pub(super) fn as_expected(place: Change, previous: Option<&Binding>) -> Change {
     match previous {
         None => place.when("attribute_not_exists(#pk)"),
         Some(previous) => place

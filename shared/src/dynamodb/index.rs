@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 
 use super::Table;
-use super::error::BadRow;
+use super::error::{BadRow, NotAsStored};
 use super::items;
 use super::keys;
 use super::row::Row;
@@ -13,7 +13,7 @@ use super::values::s;
 use crate::domain::binding::Binding;
 use crate::domain::ids::{AuthorizationId, OrganizationId, WorkflowId};
 use crate::ports::Unavailable;
-use crate::ports::store::{IndexEntry, IndexPage, OrganizationIndex, PageQuery};
+use crate::ports::store::{IndexEntry, IndexPage, OrganizationIndex, PageQuery, Search};
 
 const PAGE: &str = "read the list of an organization";
 const ENTRY: &str = "read an entry of the list";
@@ -25,10 +25,7 @@ const UNLIMITED_FROM: usize = 250;
 #[async_trait]
 impl OrganizationIndex for Table {
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable> {
-        let request = match &query.after {
-            None => self.listing(organization, "org_pk = :org"),
-            Some(after) => self.listing(organization, "org_pk = :org AND org_sk > :after").expression_attribute_values(":after", s(after)),
-        };
+        let request = self.listing_after(organization, query.after.as_deref());
         // One more than the page can show, which tells whether there is a next one.
         let rows = query.limit.saturating_mul(query.bindings_each + 1).saturating_add(1);
         let limit = (query.limit < UNLIMITED_FROM).then(|| i32::try_from(rows).unwrap_or(i32::MAX));
@@ -50,24 +47,20 @@ impl OrganizationIndex for Table {
         Ok(page.entries.into_iter().next())
     }
 
-    async fn authorization_of(&self, organization: &OrganizationId, workflow: &WorkflowId) -> Result<Option<AuthorizationId>, Unavailable> {
-        let mut start = None;
-        loop {
-            let request = self
-                .listing(organization, "org_pk = :org")
-                .filter_expression("workflow_id = :workflow")
-                .expression_attribute_values(":workflow", s(workflow.as_str()))
-                .set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| Unavailable::new(BOUND_TO, error))?;
-            if let Some(item) = answer.items.unwrap_or_default().into_iter().next() {
-                let binding = items::binding(self.row(item), organization).map_err(|bad| Unavailable::new(BOUND_TO, bad))?;
-                return Ok(Some(binding.authorization));
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(None);
-            }
+    async fn look_for(&self, organization: &OrganizationId, workflow: &WorkflowId, after: Option<&str>) -> Result<Search, Unavailable> {
+        let request = self
+            .listing_after(organization, after)
+            .filter_expression("workflow_id = :workflow")
+            .expression_attribute_values(":workflow", s(workflow.as_str()));
+        let answer = request.send().await.map_err(|error| Unavailable::new(BOUND_TO, error))?;
+        if let Some(item) = answer.items.unwrap_or_default().into_iter().next() {
+            let binding = items::binding(self.row(item), organization).map_err(|bad| Unavailable::new(BOUND_TO, bad))?;
+            return Ok(Search::Found(binding.authorization));
         }
+        Ok(match answer.last_evaluated_key {
+            Some(key) => Search::NotUntil(self.row(key).text("org_sk").to_owned()),
+            None => Search::Nowhere,
+        })
     }
 
     async fn bindings_of(
@@ -100,6 +93,13 @@ impl OrganizationIndex for Table {
 }
 
 impl Table {
+    fn listing_after(&self, organization: &OrganizationId, after: Option<&str>) -> QueryFluentBuilder {
+        match after {
+            None => self.listing(organization, "org_pk = :org"),
+            Some(after) => self.listing(organization, "org_pk = :org AND org_sk > :after").expression_attribute_values(":after", s(after)),
+        }
+    }
+
     fn listing(&self, organization: &OrganizationId, condition: &str) -> QueryFluentBuilder {
         self.client
             .query()
@@ -149,7 +149,7 @@ fn assemble(
 
 fn entry(mut row: Row) -> Result<IndexEntry, BadRow> {
     Ok(IndexEntry {
-        id: row.required("auth_id")?,
+        id: keys::parse_authorization(row.text("pk")).ok_or_else(|| row.bad("pk", NotAsStored("not an authorization's key")))?.1,
         user_id: row.required("user_id")?,
         email: row.optional("email")?,
         provider: row.required("provider")?,

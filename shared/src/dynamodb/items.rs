@@ -166,14 +166,21 @@ pub(super) fn binding_item(of: &Binding) -> Item {
     item
 }
 
-/// A binding of an organization whose partition or key it was read by.
+/// A binding of an organization whose partition or key it was read by. The index does not show the authorization's id, which its
+/// position has in it.
 pub(super) fn binding(mut row: Row, organization: &OrganizationId) -> Result<Binding, BadRow> {
+    let authorization = match row.optional("auth_id")? {
+        Some(id) => id,
+        None => {
+            keys::parse_binding_position(row.text("org_sk")).ok_or_else(|| row.bad("org_sk", NotAsStored("not a binding's position")))?
+        }
+    };
     let name = row.optional::<String>("workflow_name")?.map(WorkflowName::try_from).transpose();
     Ok(Binding {
         organization: organization.clone(),
         workflow: row.required("workflow_id")?,
         name: name.map_err(|error| row.bad("workflow_name", error))?,
-        authorization: row.required("auth_id")?,
+        authorization,
         required_scopes: row.required("required_scopes")?,
         created_at: row.time("created_at")?,
     })

@@ -95,6 +95,11 @@ pub fn binding_position(id: &AuthorizationId, workflow: &WorkflowId) -> String {
     format!("{}#WF#{workflow}", id.newest_first())
 }
 
+/// Whose binding is at this position, if one can be.
+pub(super) fn parse_binding_position(position: &str) -> Option<AuthorizationId> {
+    AuthorizationId::of_newest_first(position.split_once("#WF#")?.0)
+}
+
 /// A position behind an authorization and all its bindings.
 pub(super) fn after_bindings(id: &AuthorizationId) -> String {
     format!("{}{AFTER_BINDINGS}", id.newest_first())
@@ -133,6 +138,18 @@ mod tests {
         }
         assert_eq!(parse_authorization("ORG#a#WF#fl_1"), None);
         assert_eq!(parse_authorization("FLOW#x"), None);
+    }
+
+    #[test]
+    fn a_bindings_position_says_whose_it_is() {
+        for id in ["auth_01jd0000000000000000000000", "auth_7zzzzzzzzzzzzzzzzzzzzzzzzz", "auth_0123456789abcdefghjkmnpqrs"] {
+            let (id, workflow) = (AuthorizationId::try_from(id).unwrap(), WorkflowId::try_from("fl_1-WF").unwrap());
+            assert_eq!(parse_binding_position(&binding_position(&id, &workflow)), Some(id.clone()));
+            assert_eq!(parse_binding_position(&list_position(&id)), None);
+        }
+        for broken in ["", "#WF#fl_1", "zz#WF#fl_1", "\u{e9}#WF#fl_1"] {
+            assert_eq!(parse_binding_position(broken), None, "{broken}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod hand_out;
 mod index;
 mod items;
 pub mod keys;
+mod moves;
 mod refreshes;
 mod retry;
 mod revocations;

@@ -14,7 +14,7 @@ use super::write::Written;
 use crate::domain::authorization::{Authorization, Status, TOMBSTONE_LIFETIME};
 use crate::domain::ids::{AuthorizationId, OrganizationId};
 use crate::ports::Unavailable;
-use crate::ports::store::{RevocationStart, RevocationStore};
+use crate::ports::store::{Kept, RevocationStart, RevocationStore};
 
 const BEGIN: &str = "begin a revocation";
 const FINISH: &str = "finish a revocation";
@@ -78,9 +78,9 @@ impl RevocationStore for Table {
         }
     }
 
-    async fn postpone_revocation(&self, revoking: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable> {
+    async fn postpone_revocation(&self, revoking: &Authorization, kept: Kept, due_at: OffsetDateTime) -> Result<(), Unavailable> {
         let mut change = while_revoking(revoking).set("due_shard", keys::due_shard(&revoking.id)).set("due_at", seconds(due_at));
-        if revoking.is_refreshable() {
+        if kept == Kept::RefreshToken && revoking.is_refreshable() {
             change = change.remove(&["sealed_access"]);
         }
         // Refused: somebody has finished it meanwhile.

@@ -22,10 +22,9 @@ pub const BY_ORGANIZATION: &str = "by-organization";
 pub const BY_ORGANIZATION_PARTITION_KEY: &str = "org_pk";
 /// Its sort key.
 pub const BY_ORGANIZATION_SORT_KEY: &str = "org_sk";
-/// What it shows besides keys: everything the list needs and no token attribute, so that the role of the list
-/// cannot read ciphertext (design, section 2).
-pub const BY_ORGANIZATION_PROJECTION: [&str; 19] = [
-    "auth_id",
+/// What it shows besides keys: everything the list needs that the keys do not tell, and no token attribute, so that the role of
+/// the list cannot read ciphertext (design, section 2).
+pub const BY_ORGANIZATION_PROJECTION: [&str; 18] = [
     "user_id",
     "email",
     "provider",

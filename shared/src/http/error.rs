@@ -375,6 +375,7 @@ impl From<ReplaceError> for ApiError {
             ReplaceError::NotActive => Code::AuthorizationNotActive.into(),
             ReplaceError::ConnectionMismatch => Code::ConnectionMismatch.into(),
             ReplaceError::Same => Self::invalid("authorization_id", "name another authorization than the path"),
+            ReplaceError::Conflict => Self::from(Code::WriteConflict).retry_after(time::Duration::SECOND),
             ReplaceError::Unavailable(unavailable) => unavailable.into(),
         }
     }

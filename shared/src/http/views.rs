@@ -116,6 +116,7 @@ pub fn replaced(report: &replace::Report) -> Value {
     };
     json!({
         "moved": report.moved,
+        "refused": report.refused,
         "remaining": report.remaining,
         "workflows": report.workflows.iter().map(line).collect::<Vec<_>>(),
         "dry_run": report.dry_run,

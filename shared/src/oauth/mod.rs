@@ -53,7 +53,7 @@ use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::ClientSecrets;
 use crate::ports::provider::{
     AuthorizationRequest, AuthorizationUrls, CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError, ProviderMetadata,
-    Receipt, RefreshAnswer, Refreshes, Revocations, TokenAnswer, UserInfo,
+    RefreshAnswer, Refreshes, Revocation, Revocations, TokenAnswer, UserInfo,
 };
 
 /// Speaks with identity providers.
@@ -244,12 +244,9 @@ impl UserInfo for Provider {
 
 #[async_trait]
 impl Revocations for Provider {
-    async fn revoke_tokens(
-        &self,
-        connection: &Connection,
-        refresh_token: Option<&Secret>,
-        access_token: Option<&Secret>,
-    ) -> Result<Receipt, ProviderError> {
-        self.revoke(connection, refresh_token, access_token).await
+    async fn revoke_tokens(&self, connection: &Connection, refresh_token: Option<&Secret>, access_token: Option<&Secret>) -> Revocation {
+        let mut receipts = Vec::new();
+        let outcome = self.revoke(connection, refresh_token, access_token, &mut receipts).await;
+        Revocation { receipts, outcome }
     }
 }

@@ -156,19 +156,57 @@ pub trait UserInfo: Send + Sync {
 #[async_trait]
 pub trait Revocations: Send + Sync {
     /// Revokes the tokens, refresh token first (RFC 7009), and tells what came of it.
-    async fn revoke_tokens(
-        &self,
-        connection: &Connection,
-        refresh_token: Option<&Secret>,
-        access_token: Option<&Secret>,
-    ) -> Result<Receipt, ProviderError>;
+    async fn revoke_tokens(&self, connection: &Connection, refresh_token: Option<&Secret>, access_token: Option<&Secret>) -> Revocation;
+}
+
+/// What came of asking a provider to revoke.
+#[derive(Debug)]
+pub struct Revocation {
+    /// Every request that was made, in order.
+    pub receipts: Vec<Receipt>,
+    /// What it comes to.
+    pub outcome: Result<Revoked, ProviderError>,
+}
+
+/// One request to revoke, for the audit trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// What it was about.
+    pub token: RevokedToken,
+    /// The HTTP status of the answer; absent if none came.
+    pub status: Option<u16>,
+    /// When the answer came, or was given up.
+    pub at: OffsetDateTime,
+}
+
+/// What a request to revoke is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevokedToken {
+    /// The refresh token.
+    Refresh,
+    /// The access token.
+    Access,
+    /// The session that both belong to (WorkOS).
+    Session,
+}
+
+impl RevokedToken {
+    /// The word of RFC 7009 section 2.1, where it has one.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refresh => "refresh_token",
+            Self::Access => "access_token",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// What a provider did about a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receipt {
+pub enum Revoked {
     /// It revoked, or the token was unknown to it.
-    Revoked,
+    Done,
     /// It has no way to revoke.
     Unsupported,
 }

@@ -124,8 +124,17 @@ pub trait RevocationStore: Send + Sync {
     ) -> Result<RevocationStart, Unavailable>;
     /// `revoking → gone`: destroys the ciphertext and leaves a tombstone.
     async fn finish_revocation(&self, revoking: &Authorization, now: OffsetDateTime) -> Result<(), Unavailable>;
-    /// Keeps a `revoking` record for a later try, without its access token where a refresh token suffices.
-    async fn postpone_revocation(&self, revoking: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable>;
+    /// Keeps a `revoking` record for a later try, without the token that the try does not need.
+    async fn postpone_revocation(&self, revoking: &Authorization, kept: Kept, due_at: OffsetDateTime) -> Result<(), Unavailable>;
+}
+
+/// Which tokens a `revoking` record keeps for a later try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// The refresh token, where there is one; otherwise the access token.
+    RefreshToken,
+    /// Both: the provider revokes by the access token.
+    Both,
 }
 
 /// What the beginning of a revocation found.
@@ -184,6 +193,25 @@ pub struct BindObstacle {
     pub scopes: Scopes,
 }
 
+/// Moving bindings to another authorization.
+#[async_trait]
+pub trait BindingMoves: Send + Sync {
+    /// Moves as many of these bindings as one transaction takes, from the front, together with the counts (I3). All are bound to
+    /// the same authorization, each as it says.
+    async fn move_bindings(&self, bindings: &[Binding], to: &AuthorizationId) -> Result<MoveOutcome, Unavailable>;
+}
+
+/// What became of some moves.
+#[derive(Debug)]
+pub enum MoveOutcome {
+    /// So many from the front have moved.
+    Moved(usize),
+    /// None has: those at these places are not bound as they say any more.
+    Changed(Vec<usize>),
+    /// None has: the other authorization stands in the way; `None` if there is none.
+    Refused(Option<BindObstacle>),
+}
+
 /// The index `by-organization`: a hint, never a decision (I5), and no token attribute.
 #[async_trait]
 pub trait OrganizationIndex: Send + Sync {
@@ -191,8 +219,8 @@ pub trait OrganizationIndex: Send + Sync {
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable>;
     /// One authorization with at most `most` of its bindings.
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, most: usize) -> Result<Option<IndexEntry>, Unavailable>;
-    /// The authorization that a workflow is bound to.
-    async fn authorization_of(&self, organization: &OrganizationId, workflow: &WorkflowId) -> Result<Option<AuthorizationId>, Unavailable>;
+    /// Looks for the authorization that a workflow is bound to, through one page of the index from a position on.
+    async fn look_for(&self, organization: &OrganizationId, workflow: &WorkflowId, after: Option<&str>) -> Result<Search, Unavailable>;
     /// At most `most` bindings of an authorization, beginning after a workflow.
     async fn bindings_of(
         &self,
@@ -201,6 +229,17 @@ pub trait OrganizationIndex: Send + Sync {
         after: Option<&WorkflowId>,
         most: usize,
     ) -> Result<Vec<Binding>, Unavailable>;
+}
+
+/// How far a search has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Search {
+    /// This is it.
+    Found(AuthorizationId),
+    /// Not up to this position.
+    NotUntil(String),
+    /// Nowhere.
+    Nowhere,
 }
 
 /// Which page.

@@ -1,11 +1,14 @@
 //! The audit trail: one line per act, with `"audit": true` (contract section 11). Who, what, when, outcome, on what; never a
 //! token, code, state or e-mail.
 
+use time::format_description::well_known::Rfc3339;
+
 use crate::domain::caller::Person;
 use crate::domain::ids::{AuthorizationId, OrganizationId, WorkflowId};
 
 use super::Call;
 use crate::domain::authorization::Authorization;
+use crate::ports::provider::{Revocation, Revoked};
 use crate::ports::store::OrganizationIndex;
 
 /// How many workflows an announcement names.
@@ -47,6 +50,32 @@ impl Act<'_> {
             "audit"
         );
     }
+}
+
+/// The receipt of a revocation: which token, what the provider answered, when (RFC 7009). `why` says whose tokens they were.
+#[must_use]
+pub fn receipt(why: &str, revocation: &Revocation) -> String {
+    let verdict = match &revocation.outcome {
+        Ok(Revoked::Done) => "provider revoked",
+        Ok(Revoked::Unsupported) => "provider cannot revoke",
+        Err(_) => "provider did not revoke",
+    };
+    let asked = revocation.receipts.iter().map(|receipt| {
+        let status = receipt.status.map_or("no answer".to_owned(), |status| status.to_string());
+        format!("{} {status} at {}", receipt.token.as_str(), receipt.at.format(&Rfc3339).unwrap_or_default())
+    });
+    let asked = asked.collect::<Vec<_>>().join(", ");
+    format!("{why}: {verdict}: {}", if asked.is_empty() { "nothing was asked" } else { &asked })
+}
+
+/// Records the revocation of tokens that were never stored, or not for long: `by` names who and where.
+pub fn tokens_given_back(call: &Call, by: Act<'_>, why: &str, revocation: &Revocation) {
+    let outcome = match &revocation.outcome {
+        Ok(Revoked::Done) => "revoked",
+        Ok(Revoked::Unsupported) => "unsupported",
+        Err(_) => "not_revoked",
+    };
+    Act { action: "provider_revocation", outcome, detail: Some(&receipt(why, revocation)), ..by }.record(call);
 }
 
 /// Announces a change of status, with the owner and the bound workflows (contract section 11). Whoever made the change calls it,

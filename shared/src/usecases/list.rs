@@ -1,19 +1,28 @@
 //! Show who uses what (contract section 7): one Query of the index per page, and never a token.
+//!
+//! A cursor is a position in the list of one organization under the filters that the list began with; `limit` may change on the way.
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
+use super::Call;
 use crate::domain::caller::Caller;
+use crate::domain::fnv::fnv;
 use crate::domain::ids::{AuthorizationId, WorkflowId};
 use crate::ports::Unavailable;
+use crate::ports::clock::Clock;
 use crate::ports::flows::CursorSealer;
-use crate::ports::store::{IndexEntry, OrganizationIndex, PageQuery};
+use crate::ports::store::{IndexEntry, OrganizationIndex, PageQuery, Search};
 
 /// How many workflows of an authorization are shown.
 pub const WORKFLOWS_SHOWN: usize = 25;
 /// How many pages of the index one answer may look through when a filter leaves little.
 const PAGES_PER_ANSWER: usize = 8;
+/// How many pages of the index may be shown in one answer. One is a megabyte at most, and Lambda carries six.
+const PAGES_SHOWN: usize = 4;
+/// What must remain of the function's time before the search for a workflow goes on.
+const SEARCH_TIME: Duration = Duration::seconds(3);
 
 /// The use case with what it needs.
 pub struct List {
@@ -21,6 +30,8 @@ pub struct List {
     pub index: Arc<dyn OrganizationIndex>,
     /// Seals positions.
     pub cursors: Arc<dyn CursorSealer>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Which authorizations, and how many.
@@ -61,7 +72,7 @@ pub struct Page {
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    /// The cursor is not one of ours for this organization.
+    /// The cursor is not one of ours for this organization and these filters.
     #[error("cursor does not open")]
     Cursor,
     /// A part of ours is down.
@@ -71,41 +82,65 @@ pub enum ListError {
 
 impl List {
     /// One page of the caller's organization.
-    pub async fn page(&self, caller: &Caller, request: &Request) -> Result<Page, ListError> {
+    pub async fn page(&self, call: &Call, caller: &Caller, request: &Request) -> Result<Page, ListError> {
         let mut after = match &request.cursor {
             None => None,
-            Some(cursor) => Some(self.cursors.open_cursor(&caller.organization, cursor).await?.ok_or(ListError::Cursor)?),
+            Some(cursor) => Some(self.position(caller, &request.filter, cursor).await?),
         };
         if let Some(workflow) = &request.filter.workflow_id {
-            return self.of_workflow(caller, request, workflow).await;
+            return self.of_workflow(call, caller, request, workflow, after).await;
         }
         let mut entries = Vec::new();
+        let mut shown = 0;
         // Without a filter a page of the index is a page of the answer, even if DynamoDB ends it early at a megabyte.
         let pages = if request.filter.is_empty() { 1 } else { PAGES_PER_ANSWER };
         for _ in 0..pages {
             let query = PageQuery { after, limit: request.limit - entries.len(), bindings_each: WORKFLOWS_SHOWN };
             let page = self.index.page(&caller.organization, &query).await?;
+            let before = entries.len();
             entries.extend(page.entries.into_iter().filter(|entry| request.filter.admits(entry)));
+            shown += usize::from(entries.len() > before);
             after = page.next;
-            if after.is_none() || entries.len() == request.limit {
+            if after.is_none() || entries.len() == request.limit || shown == PAGES_SHOWN {
                 break;
             }
         }
-        let next = match after {
-            None => None,
-            Some(position) => Some(self.cursors.seal_cursor(&caller.organization, &position).await?),
-        };
-        Ok(Page { entries, next })
+        Ok(Page { entries, next: self.cursor(caller, &request.filter, after).await? })
     }
 
-    /// A workflow has at most one authorization: it is found by its binding.
-    async fn of_workflow(&self, caller: &Caller, request: &Request, workflow: &WorkflowId) -> Result<Page, ListError> {
-        let bound_to = self.index.authorization_of(&caller.organization, workflow).await?;
-        let entry = match bound_to {
-            Some(id) if request.cursor.is_none() => self.one(caller, &id).await?,
-            _ => None,
+    /// A workflow has at most one authorization: its binding is looked for, for as long as the time allows.
+    async fn of_workflow(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        request: &Request,
+        workflow: &WorkflowId,
+        mut after: Option<String>,
+    ) -> Result<Page, ListError> {
+        let found = loop {
+            match self.index.look_for(&caller.organization, workflow, after.as_deref()).await? {
+                Search::Found(id) => break self.one(caller, &id).await?,
+                Search::Nowhere => break None,
+                Search::NotUntil(position) if call.has(SEARCH_TIME, self.clock.now()) => after = Some(position),
+                Search::NotUntil(position) => {
+                    return Ok(Page { entries: Vec::new(), next: self.cursor(caller, &request.filter, Some(position)).await? });
+                }
+            }
         };
-        Ok(Page { entries: entry.into_iter().filter(|entry| request.filter.admits(entry)).collect(), next: None })
+        Ok(Page { entries: found.into_iter().filter(|entry| request.filter.admits(entry)).collect(), next: None })
+    }
+
+    async fn cursor(&self, caller: &Caller, filter: &Filter, position: Option<String>) -> Result<Option<String>, Unavailable> {
+        let Some(position) = position else { return Ok(None) };
+        let text = format!("{:016x}{position}", filter.fingerprint());
+        self.cursors.seal_cursor(&caller.organization, &text).await.map(Some)
+    }
+
+    /// The position in a cursor, if it is one for these filters.
+    async fn position(&self, caller: &Caller, filter: &Filter, cursor: &str) -> Result<String, ListError> {
+        let text = self.cursors.open_cursor(&caller.organization, cursor).await?.ok_or(ListError::Cursor)?;
+        let position = text.strip_prefix(&format!("{:016x}", filter.fingerprint()));
+        position.map(str::to_owned).ok_or(ListError::Cursor)
     }
 
     /// One authorization of the caller's organization; `None` if there is none.
@@ -117,6 +152,11 @@ impl List {
 impl Filter {
     fn is_empty(&self) -> bool {
         self.status.is_none() && self.user_id.is_none() && self.email.is_none() && self.unused_since.is_none()
+    }
+
+    /// Tells filters apart, so that a cursor is not taken from one list to another.
+    fn fingerprint(&self) -> u64 {
+        fnv(format!("{self:?}").as_bytes())
     }
 
     fn admits(&self, entry: &IndexEntry) -> bool {

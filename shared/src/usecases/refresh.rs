@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::audit::{Act, announce, warn_of_end};
+use super::audit::{Act, announce, tokens_given_back, warn_of_end};
 use super::traffic::{Frozen, Traffic};
 use super::{Call, attempt, within};
 use crate::domain::authorization::{AccessLifetime, Authorization, Lease, Reason, SealedCredential, Status, reauthorize_by};
@@ -135,7 +135,7 @@ impl Refresher {
             Ok(RefreshAnswer { tokens, identity: Ok(()) }) => self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await,
             Ok(RefreshAnswer { tokens, identity: Err(error @ ProviderError::IdentityChanged) }) => {
                 log(call, claimed, "a refresh answered for somebody else", &error);
-                self.revoke(call, connection, claimed, &tokens).await;
+                self.revoke(call, connection, claimed, "tokens of another identity", &tokens).await;
                 Ok(self.end(call, claimed, Reason::IdentityRevoked).await)
             }
             // The tokens came from the token endpoint over TLS, and the old refresh token may be spent: they are kept.
@@ -295,7 +295,7 @@ impl Refresher {
     ) -> Refreshed {
         let settled = match self.store.authorization(&claimed.organization, &claimed.id).await {
             Ok(Some(now)) if !matches!(now.status, Status::Revoking | Status::Deleted) => true,
-            Ok(_) => self.revoke(call, connection, claimed, answer).await,
+            Ok(_) => self.revoke(call, connection, claimed, "tokens of an overtaken refresh", answer).await,
             Err(error) => {
                 log(call, claimed, "a superseded record was not read", &error);
                 false
@@ -309,8 +309,11 @@ impl Refresher {
     }
 
     /// Revokes tokens that nobody may use; whether the provider has done so.
-    async fn revoke(&self, call: &Call, connection: &Connection, claimed: &Authorization, answer: &TokenAnswer) -> bool {
-        match self.revocations.revoke_tokens(connection, answer.refresh_token.as_ref(), Some(&answer.access_token)).await {
+    async fn revoke(&self, call: &Call, connection: &Connection, claimed: &Authorization, why: &str, answer: &TokenAnswer) -> bool {
+        let revocation = self.revocations.revoke_tokens(connection, answer.refresh_token.as_ref(), Some(&answer.access_token)).await;
+        let by = Act { organization: Some(&claimed.organization), authorization: Some(&claimed.id), ..Act::default() };
+        tokens_given_back(call, by, why, &revocation);
+        match revocation.outcome {
             Ok(_) => true,
             Err(error) => {
                 log(call, claimed, "tokens that nobody may use were not revoked", &error);
@@ -320,7 +323,7 @@ impl Refresher {
     }
 
     /// Revokes the tokens of a rescued commit whose authorization was revoked meanwhile.
-    pub async fn revoke_rescued(&self, connection: &Connection, rescued: &Rescued) -> Result<(), RevokeRescuedError> {
+    pub async fn revoke_rescued(&self, call: &Call, connection: &Connection, rescued: &Rescued) -> Result<(), RevokeRescuedError> {
         let open = async |field, sealed: &Option<Vec<u8>>| match sealed {
             None => Ok(None),
             Some(sealed) => {
@@ -332,7 +335,10 @@ impl Refresher {
         let credential = &rescued.commit.credential;
         let refresh = open(TokenField::Refresh, &credential.refresh).await?;
         let access = open(TokenField::Access, &credential.access).await?;
-        self.revocations.revoke_tokens(connection, refresh.as_ref(), access.as_ref()).await?;
+        let revocation = self.revocations.revoke_tokens(connection, refresh.as_ref(), access.as_ref()).await;
+        let by = Act { organization: Some(&rescued.organization), authorization: Some(&rescued.authorization), ..Act::default() };
+        tokens_given_back(call, by, "tokens of a rescued refresh", &revocation);
+        revocation.outcome?;
         Ok(())
     }
 

@@ -182,7 +182,7 @@ impl RefreshDue {
             Repair::Superseded => Ok(false),
             Repair::Revoked => {
                 let Some(connection) = directory.connection(&rescued.connection) else { return Ok(false) };
-                let revoked = self.refresher.revoke_rescued(connection, rescued).await;
+                let revoked = self.refresher.revoke_rescued(call, connection, rescued).await;
                 revoked.map(|()| false).map_err(|e| Unavailable::new("revoke rescued tokens", e))
             }
         }

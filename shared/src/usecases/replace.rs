@@ -1,5 +1,10 @@
-//! Replace an authorization by another in all its workflows (contract section 8). Each move is one transaction, so a replace that
-//! is interrupted anywhere can be repeated.
+//! Replace an authorization by another in all its workflows (contract section 8).
+//!
+//! 1. Both must be this organization's and of the same connection, and the new one active.
+//! 2. The index says which workflows are bound to the old one. It is a hint: a binding moves only if it is still as shown (I5).
+//! 3. What the new one does not cover is refused and stays. The rest moves, many in one transaction, each whole or not at all: a
+//!    replace that is interrupted anywhere can be repeated.
+//! 4. What remains is read from the old authorization itself. The report is true whatever the index has missed.
 
 use std::sync::Arc;
 
@@ -14,19 +19,21 @@ use crate::domain::ids::AuthorizationId;
 use crate::domain::scopes::Scopes;
 use crate::ports::Unavailable;
 use crate::ports::clock::Clock;
-use crate::ports::store::{BindOutcome, BindingStore, OrganizationIndex};
+use crate::ports::store::{BindingMoves, BindingStore, MoveOutcome, OrganizationIndex};
 
 /// How many workflows a report names.
 const REPORTED: usize = 100;
 /// How many bindings are read from the index at a time.
-const BATCH: usize = 100;
-/// What must remain of the function's time before another move begins.
-const MOVE_TIME: Duration = Duration::seconds(3);
+const BATCH: usize = 500;
+/// What must remain of the function's time before another transaction begins: for how long a write is tried again, and the report.
+const MOVE_TIME: Duration = Duration::seconds(6);
 
 /// The use case with what it needs.
 pub struct Replace {
-    /// Bindings and their counts.
+    /// Reads authorizations.
     pub store: Arc<dyn BindingStore>,
+    /// Moves bindings.
+    pub moves: Arc<dyn BindingMoves>,
     /// Which workflows are bound, as a hint.
     pub index: Arc<dyn OrganizationIndex>,
     /// The time.
@@ -49,9 +56,12 @@ pub struct Request {
 pub struct Report {
     /// How many bindings moved (or would).
     pub moved: u64,
-    /// How many are still bound to the old authorization (or would be).
+    /// How many stay because the new authorization does not grant what they require.
+    pub refused: u64,
+    /// How many are still bound to the old authorization (or would be). More than were refused: time ran out, or some were bound
+    /// meanwhile. Repeating the replace moves them.
     pub remaining: u64,
-    /// At most 100 workflows, with what happened to each.
+    /// At most 100 workflows, with what happened to each; the refused ones before others.
     pub workflows: Vec<Line>,
     /// Whether it was only asked.
     pub dry_run: bool,
@@ -95,14 +105,56 @@ pub enum ReplaceError {
     /// They are the same.
     #[error("the authorizations are the same")]
     Same,
-    /// A part of ours is down.
+    /// Somebody else keeps changing the new one.
+    #[error("the new authorization keeps changing")]
+    Conflict,
+    /// A part of ours is down. What has moved has moved; repeating the replace moves the rest.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Progress {
+    moved: u64,
+    refused: u64,
+    refused_lines: Vec<Line>,
+    other_lines: Vec<Line>,
 }
 
 impl Replace {
     /// Moves every binding that may move.
     pub async fn replace(&self, call: &Call, caller: &Caller, request: &Request) -> Result<Report, ReplaceError> {
+        let mut progress = Progress::default();
+        let result = self.replace_noting(call, caller, request, &mut progress).await;
+        let mut detail = format!("to {}: {} moved, {} refused", request.to, progress.moved, progress.refused);
+        let outcome = match &result {
+            Ok(report) => {
+                detail.push_str(&format!(", {} remaining", report.remaining));
+                if request.dry_run { "dry_run" } else { "ok" }
+            }
+            Err(error) => error.word(),
+        };
+        Act {
+            action: "replace",
+            outcome,
+            actor: Some(&caller.person),
+            organization: Some(&caller.organization),
+            authorization: Some(&request.from),
+            detail: Some(&detail),
+            ..Act::default()
+        }
+        .record(call);
+        result.map(|report| Report { workflows: progress.lines(), ..report })
+    }
+
+    async fn replace_noting(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        request: &Request,
+        progress: &mut Progress,
+    ) -> Result<Report, ReplaceError> {
         if request.from == request.to {
             return Err(ReplaceError::Same);
         }
@@ -114,18 +166,20 @@ impl Replace {
         if from.connection != to.connection {
             return Err(ReplaceError::ConnectionMismatch);
         }
-        let report = self.move_all(call, caller, request, from, &to).await?;
-        Act {
-            action: "replace",
-            outcome: if request.dry_run { "dry_run" } else { "ok" },
-            actor: Some(&caller.person),
-            organization: Some(&caller.organization),
-            authorization: Some(&request.from),
-            detail: Some(&format!("to {}: {} moved, {} remaining", request.to, report.moved, report.remaining)),
-            ..Act::default()
+        match self.move_all(call, caller, request, to, progress).await {
+            Ok(()) => {}
+            Err(error @ ReplaceError::Unavailable(_)) => return Err(error),
+            // The new authorization ended on the way. What has moved has moved, and is told; a repetition is refused.
+            Err(error) if progress.moved == 0 => return Err(error),
+            Err(_) => {}
         }
-        .record(call);
-        Ok(report)
+        let remaining = if request.dry_run {
+            from.binding_count.saturating_sub(progress.moved)
+        } else {
+            self.store.authorization_to_bind(&caller.organization, &request.from).await?.map_or(0, |a| a.binding_count)
+        };
+        let Progress { moved, refused, .. } = *progress;
+        Ok(Report { moved, refused, remaining, workflows: Vec::new(), dry_run: request.dry_run })
     }
 
     async fn find(&self, caller: &Caller, id: &AuthorizationId) -> Result<Authorization, ReplaceError> {
@@ -133,60 +187,101 @@ impl Replace {
         found.filter(|a| a.status != Status::Deleted).ok_or(ReplaceError::NotFound)
     }
 
+    /// Steps 2 and 3, until all is done or the time is over.
     async fn move_all(
         &self,
         call: &Call,
         caller: &Caller,
         request: &Request,
-        from: Authorization,
-        to: &Authorization,
-    ) -> Result<Report, ReplaceError> {
-        let mut report = Report { moved: 0, remaining: 0, workflows: Vec::new(), dry_run: request.dry_run };
+        to: Authorization,
+        progress: &mut Progress,
+    ) -> Result<(), ReplaceError> {
+        let mut granted = to.scopes;
         let mut last = None;
-        'batches: loop {
+        while call.has(MOVE_TIME, self.clock.now()) {
             let batch = self.index.bindings_of(&caller.organization, &request.from, last.as_ref(), BATCH).await?;
             let Some(end) = batch.last() else { break };
             last = Some(end.workflow.clone());
-            for binding in batch {
-                if !call.has(MOVE_TIME, self.clock.now()) {
-                    break 'batches;
-                }
-                let Some(outcome) = self.move_one(&binding, to, request.dry_run).await? else { continue };
-                if !matches!(outcome, Outcome::Refused { .. }) {
-                    report.moved += 1;
-                }
-                if report.workflows.len() < REPORTED {
-                    report.workflows.push(Line { binding, outcome });
-                }
+            let movable = progress.refuse(batch, &granted);
+            if request.dry_run {
+                progress.note(movable, || Outcome::WouldMove);
+            } else {
+                self.move_batch(call, movable, &to.id, &mut granted, progress).await?;
             }
         }
-        // The item, not the index, says what remains (I5).
-        report.remaining = if request.dry_run {
-            from.binding_count.saturating_sub(report.moved)
-        } else {
-            self.store.authorization_to_bind(&caller.organization, &request.from).await?.map_or(0, |a| a.binding_count)
-        };
-        Ok(report)
+        Ok(())
     }
 
-    /// `None` if the workflow is no longer bound to the old authorization.
-    async fn move_one(&self, binding: &Binding, to: &Authorization, dry_run: bool) -> Result<Option<Outcome>, ReplaceError> {
-        let missing = to.scopes.missing(&binding.required_scopes);
-        if !missing.is_empty() {
-            return Ok(Some(Outcome::Refused { missing }));
-        }
-        if dry_run {
-            return Ok(Some(Outcome::WouldMove));
-        }
-        let moved = Binding { authorization: to.id.clone(), ..binding.clone() };
-        match self.store.bind(&moved, Some(binding)).await? {
-            BindOutcome::Bound => Ok(Some(Outcome::Moved)),
-            BindOutcome::Changed(_) => Ok(None),
-            BindOutcome::Refused(Some(obstacle)) if obstacle.status == Status::Active => {
-                Ok(Some(Outcome::Refused { missing: obstacle.scopes.missing(&binding.required_scopes) }))
+    /// Moves what is still bound as the index showed it. `granted` follows the new authorization.
+    async fn move_batch(
+        &self,
+        call: &Call,
+        mut batch: Vec<Binding>,
+        to: &AuthorizationId,
+        granted: &mut Scopes,
+        progress: &mut Progress,
+    ) -> Result<(), ReplaceError> {
+        while !batch.is_empty() && call.has(MOVE_TIME, self.clock.now()) {
+            match self.moves.move_bindings(&batch, to).await? {
+                MoveOutcome::Moved(number) => progress.note(batch.drain(..number.min(batch.len())).collect(), || Outcome::Moved),
+                // Moved, unbound or bound otherwise by somebody else: not ours any more.
+                MoveOutcome::Changed(places) => {
+                    let mut place = 0..;
+                    batch.retain(|_| place.next().is_none_or(|at| !places.contains(&at)));
+                }
+                MoveOutcome::Refused(Some(obstacle)) if obstacle.status == Status::Active => {
+                    let before = batch.len();
+                    batch = progress.refuse(batch, &obstacle.scopes);
+                    if batch.len() == before {
+                        return Err(ReplaceError::Conflict);
+                    }
+                    *granted = obstacle.scopes;
+                }
+                MoveOutcome::Refused(Some(obstacle)) if obstacle.status != Status::Deleted => return Err(ReplaceError::NotActive),
+                MoveOutcome::Refused(_) => return Err(ReplaceError::NotFound),
             }
-            BindOutcome::Refused(Some(_)) => Err(ReplaceError::NotActive),
-            BindOutcome::Refused(None) => Err(ReplaceError::NotFound),
+        }
+        Ok(())
+    }
+}
+
+impl Progress {
+    /// Notes those that require more than is granted; the others.
+    fn refuse(&mut self, batch: Vec<Binding>, granted: &Scopes) -> Vec<Binding> {
+        let (movable, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|binding| granted.covers(&binding.required_scopes));
+        self.refused += refused.len() as u64;
+        for binding in refused.into_iter().take(REPORTED - self.refused_lines.len()) {
+            let missing = granted.missing(&binding.required_scopes);
+            self.refused_lines.push(Line { binding, outcome: Outcome::Refused { missing } });
+        }
+        movable
+    }
+
+    fn note(&mut self, bindings: Vec<Binding>, outcome: impl Fn() -> Outcome) {
+        self.moved += bindings.len() as u64;
+        let room = REPORTED - self.other_lines.len();
+        self.other_lines.extend(bindings.into_iter().take(room).map(|binding| Line { binding, outcome: outcome() }));
+    }
+
+    /// At most 100 lines in the order of the workflows' ids. Whoever reads them has to do something about the refused ones.
+    fn lines(mut self) -> Vec<Line> {
+        self.other_lines.truncate(REPORTED - self.refused_lines.len());
+        let mut lines = self.refused_lines;
+        lines.append(&mut self.other_lines);
+        lines.sort_by(|a, b| a.binding.workflow.cmp(&b.binding.workflow));
+        lines
+    }
+}
+
+impl ReplaceError {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::NotFound => "authorization_not_found",
+            Self::NotActive => "authorization_not_active",
+            Self::ConnectionMismatch => "connection_mismatch",
+            Self::Same => "parameter_invalid",
+            Self::Conflict => "write_conflict",
+            Self::Unavailable(_) => "unavailable",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Revoke an authorization that no workflow needs any more (contract section 8).
 //!
 //! 1. One conditional update makes it `revoking`, if nothing is bound. From its answer on nothing is handed out (I11).
-//! 2. The provider is asked to revoke, refresh token first (RFC 7009).
+//! 2. The provider is asked to revoke, refresh token first (RFC 7009). The audit trail keeps the receipt.
 //! 3. The ciphertext is destroyed and a tombstone stays. A provider that fails does not stop the deletion: the schedule asks again
 //!    for seven days.
 
@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::audit::{Act, announce};
+use super::audit::{Act, announce, receipt};
 use super::refresh::context;
-use super::{Call, attempt};
+use super::{Call, attempt, within};
 use crate::domain::authorization::{Authorization, REVOCATION_PATIENCE, Status};
 use crate::domain::binding::Binding;
 use crate::domain::caller::Caller;
@@ -22,13 +22,17 @@ use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
 use crate::ports::clock::{Clock, Entropy};
-use crate::ports::provider::{ProviderError, ProviderMetadata, Receipt, Revocations};
-use crate::ports::store::{OrganizationIndex, RevocationStart, RevocationStore};
+use crate::ports::provider::{ProviderError, ProviderMetadata, Revocation, Revocations, Revoked};
+use crate::ports::store::{Kept, OrganizationIndex, RevocationStart, RevocationStore};
 
 /// How many workflows a refusal names.
 const WORKFLOWS_NAMED: usize = 100;
 /// What must remain of the function's time before the provider is asked.
 const REVOCATION_TIME: Duration = Duration::seconds(12);
+/// What must remain of it when the provider's answer is waited for no longer: the record is still to be settled.
+const SETTLE_TIME: Duration = Duration::seconds(3);
+/// The provider is asked again this many doublings of half a minute later: eight minutes.
+const RETRY_AS_AFTER: u32 = 4;
 
 /// The use case with what it needs.
 pub struct Revoke {
@@ -101,24 +105,7 @@ pub enum Settled {
 impl Revoke {
     /// Revokes.
     pub async fn revoke(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<(), RevokeError> {
-        let now = self.revoker.clock.now();
-        let attempt = attempt(self.entropy.as_ref())?;
-        let result = match self.revoker.store.begin_revocation(&caller.organization, id, &attempt, now).await? {
-            RevocationStart::Begun(record) => {
-                announce(call, self.index.as_ref(), &record, "revoking", None).await;
-                // The promise is kept already; whatever fails from here on is the schedule's to finish.
-                if let Err(error) = self.revoker.settle(call, directory, &record).await {
-                    log(call, "a revocation is left to the schedule", &error);
-                }
-                Ok(())
-            }
-            RevocationStart::AlreadyRevoked { tombstone_until } if tombstone_until.is_none_or(|until| now < until) => Ok(()),
-            RevocationStart::AlreadyRevoked { .. } | RevocationStart::Missing => Err(RevokeError::NotFound),
-            RevocationStart::InUse { binding_count } => {
-                let workflows = self.index.bindings_of(&caller.organization, id, None, WORKFLOWS_NAMED).await?;
-                Err(RevokeError::InUse { workflows, workflow_count: binding_count })
-            }
-        };
+        let result = self.revoke_noting(call, caller, directory, id).await;
         let outcome = match &result {
             Ok(()) => "ok",
             Err(RevokeError::NotFound) => "authorization_not_found",
@@ -135,6 +122,27 @@ impl Revoke {
         }
         .record(call);
         result
+    }
+
+    async fn revoke_noting(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<(), RevokeError> {
+        let now = self.revoker.clock.now();
+        let attempt = attempt(self.entropy.as_ref())?;
+        match self.revoker.store.begin_revocation(&caller.organization, id, &attempt, now).await? {
+            RevocationStart::Begun(record) => {
+                announce(call, self.index.as_ref(), &record, "revoking", None).await;
+                // The promise is kept already; whatever fails from here on is the schedule's to finish.
+                if let Err(error) = self.revoker.settle(call, directory, &record).await {
+                    log(call, "a revocation is left to the schedule", &error);
+                }
+                Ok(())
+            }
+            RevocationStart::AlreadyRevoked { tombstone_until } if tombstone_until.is_none_or(|until| now < until) => Ok(()),
+            RevocationStart::AlreadyRevoked { .. } | RevocationStart::Missing => Err(RevokeError::NotFound),
+            RevocationStart::InUse { binding_count } => {
+                let workflows = self.index.bindings_of(&caller.organization, id, None, WORKFLOWS_NAMED).await?;
+                Err(RevokeError::InUse { workflows, workflow_count: binding_count })
+            }
+        }
     }
 
     /// Tells what a DELETE would do, and changes nothing.
@@ -155,56 +163,54 @@ impl Revoke {
 }
 
 impl Revoker {
-    /// Steps 2 and 3.
+    /// Steps 2 and 3. The receipt is recorded whatever becomes of the record.
     pub async fn settle(&self, call: &Call, directory: &Directory, record: &Authorization) -> Result<Settled, Unavailable> {
+        let asked = self.ask(call, directory, record).await;
         let now = self.clock.now();
-        let asked = if call.has(REVOCATION_TIME, now) { self.ask(directory, record).await } else { None };
-        let receipt = match &asked {
-            Some(Ok(Receipt::Revoked)) => "provider revoked",
-            Some(Ok(Receipt::Unsupported)) => "provider cannot revoke",
-            Some(Err(error)) => {
-                log(call, "the provider did not revoke", error);
-                "provider did not revoke"
-            }
-            None => "no time to ask",
-        };
-        let done = matches!(asked, Some(Ok(_)));
         let patience_ends = record.revoked_at.unwrap_or(now).saturating_add(REVOCATION_PATIENCE);
-        let settled = if done || now >= patience_ends {
-            self.store.finish_revocation(record, now).await?;
-            Settled::Gone
+        let settled = if matches!(asked, Asked { revocation: Some(Revocation { outcome: Ok(_), .. }), .. }) || now >= patience_ends {
+            self.store.finish_revocation(record, now).await.map(|()| Settled::Gone)
         } else {
-            let due_at = schedule::retry_at(&record.id, now, 4, None);
-            self.store.postpone_revocation(record, due_at).await?;
-            Settled::Postponed
+            let due_at = schedule::retry_at(&record.id, now, RETRY_AS_AFTER, asked.retry_after());
+            self.store.postpone_revocation(record, asked.kept, due_at).await.map(|()| Settled::Postponed)
         };
         Act {
             action: "provider_revocation",
             outcome: match settled {
-                Settled::Gone => "gone",
-                Settled::Postponed => "postponed",
+                Ok(Settled::Gone) => "gone",
+                Ok(Settled::Postponed) => "postponed",
+                Err(_) => "not_stored",
             },
             organization: Some(&record.organization),
             authorization: Some(&record.id),
-            detail: Some(receipt),
+            detail: Some(&asked.told(call)),
             ..Act::default()
         }
         .record(call);
-        Ok(settled)
+        settled
     }
 
-    async fn ask(&self, directory: &Directory, record: &Authorization) -> Option<Result<Receipt, ProviderError>> {
+    /// Step 2, for as long as there is time.
+    async fn ask(&self, call: &Call, directory: &Directory, record: &Authorization) -> Asked {
+        let nothing_asked = |outcome| Some(Revocation { receipts: Vec::new(), outcome });
         // A connection that was removed from the directory cannot be asked any more.
-        let Some(connection) = directory.connection(&record.connection) else { return Some(Ok(Receipt::Unsupported)) };
-        let (refresh, access) = match self.tokens(record).await {
-            Ok(tokens) => tokens,
-            Err(CipherError::Unavailable(unavailable)) => return Some(Err(unavailable.into())),
-            Err(CipherError::Broken { .. }) => return Some(Err(ProviderError::AnswerInvalid { why: "the stored tokens do not open" })),
+        let Some(connection) = directory.connection(&record.connection) else {
+            return Asked { revocation: nothing_asked(Ok(Revoked::Unsupported)), kept: Kept::RefreshToken };
         };
-        if refresh.is_none() && access.is_none() {
-            return Some(Ok(Receipt::Revoked));
+        let kept = if connection.revokes_by_access_token() { Kept::Both } else { Kept::RefreshToken };
+        if !call.has(REVOCATION_TIME, self.clock.now()) {
+            return Asked { revocation: None, kept };
         }
-        Some(self.revocations.revoke_tokens(connection, refresh.as_ref(), access.as_ref()).await)
+        let revocation = match self.tokens(record).await {
+            Ok((None, None)) => nothing_asked(Ok(Revoked::Done)),
+            Ok((refresh, access)) => {
+                let limit = call.deadline - SETTLE_TIME - self.clock.now();
+                within(self.clock.as_ref(), limit, self.revocations.revoke_tokens(connection, refresh.as_ref(), access.as_ref())).await
+            }
+            Err(CipherError::Unavailable(unavailable)) => nothing_asked(Err(unavailable.into())),
+            Err(CipherError::Broken { .. }) => nothing_asked(Err(ProviderError::AnswerInvalid { why: "the stored tokens do not open" })),
+        };
+        Asked { revocation, kept }
     }
 
     async fn tokens(&self, record: &Authorization) -> Result<(Option<Secret>, Option<Secret>), CipherError> {
@@ -218,6 +224,33 @@ impl Revoker {
             None => None,
         };
         Ok((refresh, access))
+    }
+}
+
+/// What came of step 2.
+struct Asked {
+    /// Absent if there was no time, or not enough for an answer.
+    revocation: Option<Revocation>,
+    /// What the next try needs.
+    kept: Kept,
+}
+
+impl Asked {
+    fn retry_after(&self) -> Option<Duration> {
+        match &self.revocation.as_ref()?.outcome {
+            Err(ProviderError::Unavailable { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The receipt.
+    fn told(&self, call: &Call) -> String {
+        const WHOSE: &str = "stored tokens";
+        let Some(revocation) = &self.revocation else { return format!("{WHOSE}: no time to ask, or for the answer") };
+        if let Err(error) = &revocation.outcome {
+            log(call, "the provider did not revoke", error);
+        }
+        receipt(WHOSE, revocation)
     }
 }
 

@@ -75,7 +75,7 @@ async fn a_collision_is_waited_out() {
     assert_eq!(calls.take(), 3);
 
     let (table, calls) = scripted(vec![COLLIDED, COLLIDED, DONE]).await;
-    table.postpone_revocation(&authorization("org_1", 1), NOW).await.unwrap();
+    table.postpone_revocation(&authorization("org_1", 1), Kept::RefreshToken, NOW).await.unwrap();
     assert_eq!(calls.take(), 3);
 }
 
@@ -87,7 +87,7 @@ async fn a_collision_without_end_is_an_error() {
     assert_eq!(calls.take(), TRIES);
 
     let (table, calls) = scripted(vec![COLLIDED; 20]).await;
-    assert!(table.postpone_revocation(&authorization("org_1", 1), NOW).await.is_err());
+    assert!(table.postpone_revocation(&authorization("org_1", 1), Kept::RefreshToken, NOW).await.is_err());
     assert_eq!(calls.take(), TRIES);
 }
 
@@ -100,7 +100,7 @@ async fn what_the_sdk_gave_up_is_tried_again() {
         assert_eq!(calls.take(), 6, "two tries of the SDK's three");
 
         let (table, calls) = scripted([vec![fault; 7], vec![DONE]].concat()).await;
-        table.postpone_revocation(&authorization("org_1", 1), NOW).await.unwrap();
+        table.postpone_revocation(&authorization("org_1", 1), Kept::RefreshToken, NOW).await.unwrap();
         assert_eq!(calls.take(), 8);
     }
     let (table, calls) = scripted(vec![BUSY, BUSY, BUSY, DONE]).await;

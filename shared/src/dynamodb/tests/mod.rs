@@ -5,10 +5,11 @@ mod budgets;
 mod collisions;
 mod flows;
 mod index;
+mod moves;
 mod races;
 mod refreshes;
 mod revocations;
 mod rows;
 mod support;
 
-pub(super) use support::{authorization, key};
+pub(super) use support::{authorization, binding, key};

@@ -43,14 +43,16 @@ async fn s87_after_a_revocation_no_ciphertext_is_left_and_the_audit_fields_are()
     let page = PageQuery { after: None, limit: 10, bindings_each: 25 };
     assert_eq!(table.page(&read.organization, &page).await.unwrap().entries[0].status, Status::Revoking);
 
-    table.postpone_revocation(&begun, NOW + Duration::HOUR).await.unwrap();
+    table.postpone_revocation(&begun, Kept::Both, NOW + Duration::minutes(5)).await.unwrap();
+    assert_eq!(reread(&table, &read).await.credential, read.credential);
+    table.postpone_revocation(&begun, Kept::RefreshToken, NOW + Duration::HOUR).await.unwrap();
     let kept = reread(&table, &read).await;
     assert_eq!(kept.credential.as_ref().map(|c| (c.access.is_some(), c.refresh.is_some())), Some((false, true)));
     assert_eq!(kept.due_at, Some(NOW + Duration::HOUR));
 
     table.finish_revocation(&begun, NOW).await.unwrap();
     table.finish_revocation(&begun, NOW).await.unwrap();
-    table.postpone_revocation(&begun, NOW).await.unwrap();
+    table.postpone_revocation(&begun, Kept::RefreshToken, NOW).await.unwrap();
     let tombstone = reread(&table, &read).await;
     assert_eq!((tombstone.status, &tombstone.credential, tombstone.due_at), (Status::Deleted, &None, None));
     assert_eq!((&tombstone.identity.email, &tombstone.identity.person), (&None, &read.identity.person));

@@ -165,7 +165,7 @@ pub(super) fn workflow(name: &str) -> WorkflowId {
     WorkflowId::try_from(name).unwrap()
 }
 
-pub(super) fn binding(to: &Authorization, name: &str, scopes: &str) -> Binding {
+pub(in crate::dynamodb) fn binding(to: &Authorization, name: &str, scopes: &str) -> Binding {
     Binding {
         organization: to.organization.clone(),
         workflow: workflow(name),

@@ -26,7 +26,7 @@ use crate::oauth::id_token::is_subject;
 use crate::oauth::identity::{email_text, is_true};
 use crate::oauth::token_endpoint::{Grant, Redeemed, lifetime_of};
 use crate::oauth::{Provider, jwt, token_answer};
-use crate::ports::provider::{ProviderError, Receipt, TokenAnswer};
+use crate::ports::provider::{ProviderError, Receipt, Revoked, RevokedToken, TokenAnswer};
 
 /// What a refresh is answered with when only a new sign-in helps, besides `invalid_grant`.
 const SIGN_IN_AGAIN: [&str; 2] = ["mfa_enrollment", "sso_required"];
@@ -110,19 +110,20 @@ impl Provider {
         connection: &Connection,
         refresh_token: Option<&Secret>,
         access_token: Option<&Secret>,
-    ) -> Result<Receipt, ProviderError> {
-        let Kind::WorkOs { base_url, .. } = &connection.kind else { return Ok(Receipt::Unsupported) };
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<Revoked, ProviderError> {
+        let Kind::WorkOs { base_url, .. } = &connection.kind else { return Ok(Revoked::Unsupported) };
         if connection.client_authentication == ClientAuthentication::None {
-            return Ok(Receipt::Unsupported);
+            return Ok(Revoked::Unsupported);
         }
         let proofs = self.proofs(connection, base_url.as_str()).await?;
         let mut session = access_token.and_then(|token| jwt::unverified_text(token.expose(), "sid"));
         if session.is_none() {
-            let Some(refresh_token) = refresh_token else { return Ok(Receipt::Unsupported) };
+            let Some(refresh_token) = refresh_token else { return Ok(Revoked::Unsupported) };
             let endpoint = below(base_url, "user_management/authenticate");
             match self.authenticate(connection, &endpoint, &proofs, Grant::Refresh(refresh_token)).await {
                 Ok(redeemed) => session = jwt::unverified_text(redeemed.tokens.access_token.expose(), "sid"),
-                Err(ProviderError::InvalidGrant) => return Ok(Receipt::Revoked),
+                Err(ProviderError::InvalidGrant) => return Ok(Revoked::Done),
                 Err(error) => return Err(error),
             }
         }
@@ -130,13 +131,14 @@ impl Provider {
         let endpoint = below(base_url, "user_management/sessions/revoke");
         let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
         for proof in &proofs {
-            let answer = self.http.send(post(&endpoint, secret_of(proof), &json!({ "session_id": session }))?).await?;
+            let request = post(&endpoint, secret_of(proof), &json!({ "session_id": session }))?;
+            let answer = self.send_for_receipt(request, RevokedToken::Session, receipts).await?;
             // A success has no body.
             let body = json::parse_object(&answer.body).unwrap_or_default();
             match refusal(&answer, &body, self.clock.now()) {
-                None => return Ok(Receipt::Revoked),
+                None => return Ok(Revoked::Done),
                 // A session that is not there any more is what was asked for; but only WorkOS itself can say so.
-                Some(ProviderError::Refused { .. }) if matches!(answer.status.as_u16(), 400 | 404) => return Ok(Receipt::Revoked),
+                Some(ProviderError::Refused { .. }) if matches!(answer.status.as_u16(), 400 | 404) => return Ok(Revoked::Done),
                 Some(error) if is_wrong_secret(&error) => refused = error,
                 Some(error) => return Err(error),
             }

@@ -17,7 +17,8 @@ use crate::domain::secret::Secret;
 use crate::oauth::Provider;
 use crate::ports::configuration::ClientCredential;
 use crate::ports::provider::{
-    AuthorizationRequest, AuthorizationUrls, Hints, ProviderError, ProviderMetadata, Receipt, Refreshes, Revocations, UserInfo,
+    AuthorizationRequest, AuthorizationUrls, Hints, ProviderError, ProviderMetadata, Refreshes, Revocations, Revoked, RevokedToken,
+    UserInfo,
 };
 
 fn provider() -> Provider {
@@ -153,7 +154,7 @@ async fn a_200_with_an_error_of_github_is_an_error_and_its_identity_a_number() {
     server.once("/userinfo", Reply::Text(401, "", Vec::new()));
     assert!(matches!(provider.userinfo(&connection, &text("a")).await, Err(ProviderError::InvalidGrant)));
     server.once("/revoke", Reply::Text(204, "", Vec::new()));
-    assert_eq!(provider.revoke_tokens(&connection, Some(&text("r")), Some(&text("a"))).await.unwrap(), Receipt::Revoked);
+    assert_eq!(provider.revoke_tokens(&connection, Some(&text("r")), Some(&text("a"))).await.outcome.unwrap(), Revoked::Done);
     assert_eq!((server.seen("/revoke")[0].method.as_str(), server.seen("/revoke")[0].body.as_str()), ("DELETE", r#"{"access_token":"a"}"#));
 }
 
@@ -163,13 +164,19 @@ async fn s86_the_refresh_token_is_revoked_first_and_unknown_tokens_count() {
     let revoke = || async { world.provider.revoke_tokens(&world.connection, Some(&text("rt")), Some(&text("at"))).await };
     world.server.once("/revoke", Reply::Text(200, "", Vec::new()));
     world.server.once("/revoke", Reply::Json(400, json!({"error": "unsupported_token_type"})));
-    assert_eq!(revoke().await.unwrap(), Receipt::Revoked);
+    let revocation = revoke().await;
+    assert_eq!(revocation.outcome.unwrap(), Revoked::Done);
+    let receipts: Vec<_> = revocation.receipts.iter().map(|receipt| (receipt.token, receipt.status, receipt.at)).collect();
+    assert_eq!(receipts, [(RevokedToken::Refresh, Some(200), NOW), (RevokedToken::Access, Some(400), NOW)]);
     let seen = world.server.seen("/revoke");
     let told: Vec<_> = seen.iter().map(|seen| (seen.form("token").unwrap(), seen.form("token_type_hint").unwrap())).collect();
     assert_eq!(told, [("rt".to_owned(), "refresh_token".to_owned()), ("at".to_owned(), "access_token".to_owned())]);
     assert!(seen.iter().all(|seen| seen.authorization.is_some() && seen.method == "POST"));
     world.server.once("/revoke", Reply::Text(503, "", Vec::new()));
-    assert!(matches!(revoke().await, Err(ProviderError::Unavailable { status: Some(503), .. })));
+    let revocation = revoke().await;
+    assert!(matches!(revocation.outcome, Err(ProviderError::Unavailable { status: Some(503), .. })));
+    let receipts: Vec<_> = revocation.receipts.iter().map(|receipt| (receipt.token, receipt.status)).collect();
+    assert_eq!(receipts, [(RevokedToken::Refresh, Some(503))], "the access token is not asked about");
     assert!(world.provider.supports_revocation(&world.connection).await.unwrap());
     let Kind::OAuth2 { authorization_endpoint, token_endpoint, userinfo_endpoint, dialect, .. } =
         oauth2(&world.server.base, Dialect::Standard).kind
@@ -177,7 +184,8 @@ async fn s86_the_refresh_token_is_revoked_first_and_unknown_tokens_count() {
         panic!("an OAuth 2.0 connection")
     };
     let none = connection(Kind::OAuth2 { authorization_endpoint, token_endpoint, userinfo_endpoint, revocation_endpoint: None, dialect });
-    assert_eq!(world.provider.revoke_tokens(&none, Some(&text("rt")), None).await.unwrap(), Receipt::Unsupported);
+    let revocation = world.provider.revoke_tokens(&none, Some(&text("rt")), None).await;
+    assert_eq!((revocation.outcome.unwrap(), revocation.receipts), (Revoked::Unsupported, Vec::new()));
 }
 
 #[tokio::test]
@@ -222,7 +230,10 @@ async fn workos_speaks_user_management() {
     server.once(path, Reply::Json(400, json!({"error": "invalid_grant", "error_description": "x"})));
     assert!(matches!(provider.refresh(&connection, &text("r1"), &person("user_1")).await, Err(ProviderError::InvalidGrant)));
     server.once("/user_management/sessions/revoke", Reply::Text(200, "", Vec::new()));
-    assert_eq!(provider.revoke_tokens(&connection, Some(&text("r1")), Some(&text(&access_token))).await.unwrap(), Receipt::Revoked);
+    let revocation = provider.revoke_tokens(&connection, Some(&text("r1")), Some(&text(&access_token))).await;
+    assert_eq!(revocation.outcome.unwrap(), Revoked::Done);
+    let receipts: Vec<_> = revocation.receipts.iter().map(|receipt| (receipt.token, receipt.status)).collect();
+    assert_eq!(receipts, [(RevokedToken::Session, Some(200))]);
     let revoked = &server.seen("/user_management/sessions/revoke")[0];
     assert_eq!((revoked.body.as_str(), revoked.authorization.as_deref()), (r#"{"session_id":"session_1"}"#, Some("Bearer secret one")));
 }

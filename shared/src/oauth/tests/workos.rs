@@ -14,7 +14,7 @@ use crate::domain::connection::{ClientAuthentication, Connection, Kind, WorkOsSe
 use crate::domain::ids::OrganizationId;
 use crate::domain::secret::Secret;
 use crate::oauth::Provider;
-use crate::ports::provider::{Exchanged, ProviderError, ProviderMetadata as _, Receipt, RefreshAnswer, Refreshes as _, Revocations as _};
+use crate::ports::provider::{Exchanged, ProviderError, ProviderMetadata as _, RefreshAnswer, Refreshes as _, Revocations as _, Revoked};
 
 const AUTHENTICATE: &str = "/user_management/authenticate";
 const REVOKE: &str = "/user_management/sessions/revoke";
@@ -48,9 +48,9 @@ impl WorkOs {
         self.provider.refresh(&self.connection, &secret("r1"), &person).await
     }
 
-    async fn end(&self, refresh_token: Option<&str>, access_token: Option<&str>) -> Result<Receipt, ProviderError> {
+    async fn end(&self, refresh_token: Option<&str>, access_token: Option<&str>) -> Result<Revoked, ProviderError> {
         let (refresh_token, access_token) = (refresh_token.map(secret), access_token.map(secret));
-        self.provider.revoke_tokens(&self.connection, refresh_token.as_ref(), access_token.as_ref()).await
+        self.provider.revoke_tokens(&self.connection, refresh_token.as_ref(), access_token.as_ref()).await.outcome
     }
 
     fn bodies(&self, path: &str) -> Vec<Value> {
@@ -223,7 +223,7 @@ async fn s70_the_next_api_key_is_tried_when_one_is_not_known_any_more() {
     let workos = WorkOs::with(&["sk_new", "sk_old"]).await;
     workos.server.once(REVOKE, Reply::Json(401, json!({ "message": "Unauthorized" })));
     workos.server.once(REVOKE, Reply::Text(200, "", Vec::new()));
-    assert_eq!(workos.end(None, Some(&access_token())).await.unwrap(), Receipt::Revoked);
+    assert_eq!(workos.end(None, Some(&access_token())).await.unwrap(), Revoked::Done);
     let tried: Vec<_> = workos.server.seen(REVOKE).into_iter().map(|seen| seen.authorization.unwrap()).collect();
     assert_eq!(tried, ["Bearer sk_new", "Bearer sk_old"]);
     let none = WorkOs::with(&[]).await;
@@ -297,14 +297,14 @@ async fn a_refresh_is_held_to_its_user_and_to_the_organization_of_its_connection
 async fn s86_a_session_is_ended_by_its_id_and_one_that_is_gone_counts() {
     let workos = WorkOs::new().await;
     let message = |status, message: &str| Reply::Json(status, json!({ "message": message }));
-    let table: Vec<(Reply, Result<Receipt, &str>)> = vec![
-        (Reply::Text(200, "", Vec::new()), Ok(Receipt::Revoked)),
-        (Reply::Json(200, json!({ "success": true })), Ok(Receipt::Revoked)),
+    let table: Vec<(Reply, Result<Revoked, &str>)> = vec![
+        (Reply::Text(200, "", Vec::new()), Ok(Revoked::Done)),
+        (Reply::Json(200, json!({ "success": true })), Ok(Revoked::Done)),
         (
             Reply::Json(404, json!({ "message": "Session not found: 'session_1'.", "code": "entity_not_found", "entity_id": "session_1" })),
-            Ok(Receipt::Revoked),
+            Ok(Revoked::Done),
         ),
-        (message(400, "Session is not active."), Ok(Receipt::Revoked)),
+        (message(400, "Session is not active."), Ok(Revoked::Done)),
         (message(403, "Forbidden"), Err("refused http_403")),
         (message(422, "Validation failed"), Err("refused http_422")),
         (message(401, "Unauthorized"), Err("client invalid_client")),
@@ -330,13 +330,13 @@ async fn s86_a_refresh_token_alone_is_used_once_more_to_learn_its_session() {
     for without_session in [None, Some("opaque"), Some("a.b.c")] {
         workos.server.once(AUTHENTICATE, Reply::Json(200, success()));
         workos.server.once(REVOKE, Reply::Text(200, "", Vec::new()));
-        assert_eq!(workos.end(Some("r1"), without_session).await.unwrap(), Receipt::Revoked);
+        assert_eq!(workos.end(Some("r1"), without_session).await.unwrap(), Revoked::Done);
     }
     assert_eq!((workos.bodies(AUTHENTICATE).len(), workos.bodies(REVOKE).len()), (3, 3));
     assert_eq!(workos.bodies(REVOKE)[2], json!({ "session_id": "session_1" }));
     // A grant that is gone took its session with it; a session that needs a factor is still there.
     for (answer, expected) in [
-        (json!({ "error": "invalid_grant" }), Ok(Receipt::Revoked)),
+        (json!({ "error": "invalid_grant" }), Ok(Revoked::Done)),
         (json!({ "error": "sso_required" }), Err("refused sso_required")),
         (json!({ "error": "mfa_enrollment" }), Err("refused mfa_enrollment")),
     ] {
@@ -348,7 +348,7 @@ async fn s86_a_refresh_token_alone_is_used_once_more_to_learn_its_session() {
     workos.server.once(AUTHENTICATE, Reply::Json(200, opaque));
     assert_eq!(workos.end(Some("r1"), None).await.map_err(|error| named(&error)), Err("garbage".to_owned()));
     assert_eq!(workos.bodies(REVOKE).len(), 3, "nothing to name");
-    assert_eq!(workos.end(None, Some("opaque")).await.unwrap(), Receipt::Unsupported);
+    assert_eq!(workos.end(None, Some("opaque")).await.unwrap(), Revoked::Unsupported);
 }
 
 #[tokio::test]
@@ -359,7 +359,7 @@ async fn a_public_client_has_no_api_key_and_so_cannot_end_sessions() {
     workos.server.once(AUTHENTICATE, Reply::Json(200, success()));
     assert!(workos.exchange().await.is_ok());
     assert_eq!(workos.bodies(AUTHENTICATE)[0].get("client_secret"), None);
-    assert_eq!(workos.end(Some("r1"), Some(&access_token())).await.unwrap(), Receipt::Unsupported);
+    assert_eq!(workos.end(Some("r1"), Some(&access_token())).await.unwrap(), Revoked::Unsupported);
     assert!(!workos.provider.supports_revocation(&workos.connection).await.unwrap());
     assert!(workos.server.seen(REVOKE).is_empty());
 }

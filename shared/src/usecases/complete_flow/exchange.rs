@@ -17,7 +17,7 @@ use crate::ports::cipher::{CipherError, Salt, Sealer};
 use crate::ports::clock::random;
 use crate::ports::flows::{FlowClaim, Renewal};
 use crate::ports::provider::{CodeExchange, Exchanged, TokenAnswer};
-use crate::usecases::audit::announce;
+use crate::usecases::audit::{Act, announce, tokens_given_back};
 use crate::usecases::{Call, attempt, within};
 
 /// What must remain of the function's time before a code is sent: the provider's time limit and the store's.
@@ -152,8 +152,10 @@ impl CompleteFlow {
         match stored {
             Ok(authorization) => Ok(authorization),
             Err(Unstored { failure, known }) => {
-                if known && !own {
-                    self.revoke_obtained(call, connection, &tokens).await;
+                // Unless somebody has revoked the authorization meanwhile: then no grant is to be left (I12).
+                let revoked_meanwhile = failure == FlowFailure::AuthorizationNotFound;
+                if known && (!own || revoked_meanwhile) {
+                    self.revoke_obtained(call, connection, flow, &tokens).await;
                 }
                 Err(Unfinished { failure, attempt, known })
             }
@@ -231,8 +233,16 @@ impl CompleteFlow {
         }
     }
 
-    async fn revoke_obtained(&self, call: &Call, connection: &Connection, tokens: &TokenAnswer) {
-        if let Err(error) = self.revocations.revoke_tokens(connection, tokens.refresh_token.as_ref(), Some(&tokens.access_token)).await {
+    async fn revoke_obtained(&self, call: &Call, connection: &Connection, flow: &Flow, tokens: &TokenAnswer) {
+        let revocation = self.revocations.revoke_tokens(connection, tokens.refresh_token.as_ref(), Some(&tokens.access_token)).await;
+        let by = Act {
+            actor: Some(&flow.initiator),
+            organization: Some(&flow.organization),
+            authorization: flow.reauthorize.as_ref(),
+            ..Act::default()
+        };
+        tokens_given_back(call, by, "tokens of a refused sign-in", &revocation);
+        if let Err(error) = revocation.outcome {
             log(call, "tokens of a refused sign-in were not revoked", &error);
         }
     }
