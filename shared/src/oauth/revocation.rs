@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Provider;
 use super::classify::{classify, is_wrong_secret, retry_after};
-use super::client_authentication::{Proof, form_request};
+use super::client_authentication::form_request;
 use super::dialects::error_of;
 use super::egress::Answer;
 use super::token_endpoint::dialect;
@@ -28,16 +28,17 @@ impl Provider {
         }
         let endpoints = self.discovery.endpoints(connection).await?;
         let Some(endpoint) = &endpoints.revocation else { return Ok(Revoked::Unsupported) };
-        let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
+        let audience = endpoints.assertion_audience();
         if dialect(connection) == Dialect::GitHub {
             let Some(access_token) = access_token else { return Ok(Revoked::Unsupported) };
+            let proofs = self.proofs(connection, audience).await?;
             return self.delete_token(endpoint, &connection.client_id, &proofs, access_token, receipts).await;
         }
         if let Some(token) = refresh_token {
-            self.revoke_one(connection, endpoint, &proofs, token, RevokedToken::Refresh, receipts).await?;
+            self.revoke_one(connection, endpoint, audience, token, RevokedToken::Refresh, receipts).await?;
         }
         let Some(token) = access_token else { return Ok(Revoked::Done) };
-        match self.revoke_one(connection, endpoint, &proofs, token, RevokedToken::Access, receipts).await {
+        match self.revoke_one(connection, endpoint, audience, token, RevokedToken::Access, receipts).await {
             // The grant is gone; the access token goes with it, or by its own end (RFC 7009 section 2.2.1).
             Err(ProviderError::Refused { .. } | ProviderError::InvalidGrant) if refresh_token.is_some() => Ok(Revoked::Done),
             Err(ProviderError::Refused { code }) if code == "unsupported_token_type" => Ok(Revoked::Unsupported),
@@ -49,14 +50,15 @@ impl Provider {
         &self,
         connection: &Connection,
         endpoint: &Url,
-        proofs: &[Proof],
+        audience: &str,
         token: &Secret,
         what: RevokedToken,
         receipts: &mut Vec<Receipt>,
     ) -> Result<Revoked, ProviderError> {
         let dialect = dialect(connection);
         let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
-        for proof in proofs {
+        // An assertion works once, so each request has its own (RFC 7523 section 3).
+        for proof in &self.proofs(connection, audience).await? {
             let parameters = [("token", token.expose()), ("token_type_hint", what.as_str())];
             let request = form_request(endpoint, &connection.client_id, proof, &parameters)?;
             let answer = self.send_for_receipt(request, what, receipts).await?;
