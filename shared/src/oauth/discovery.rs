@@ -15,6 +15,7 @@ use url::Url;
 
 use super::egress::Http;
 use super::fetch::get_object;
+use super::jwt::Alg;
 use crate::domain::connection::{Connection, Kind};
 use crate::ports::clock::Clock;
 use crate::ports::provider::ProviderError;
@@ -42,6 +43,8 @@ pub(super) struct Endpoints {
     pub(super) requires_pushed_authorization: bool,
     /// RFC 9207.
     pub(super) sends_issuer: bool,
+    /// By what its `id_tokens` may be signed.
+    pub(super) id_token_algs: Vec<Alg>,
 }
 
 impl Endpoints {
@@ -84,6 +87,7 @@ impl Discovery {
                     userinfo: discovered.userinfo.clone(),
                     revocation: Some(revocation.clone()),
                     pushed_authorization: discovered.pushed_authorization.clone(),
+                    id_token_algs: discovered.id_token_algs.clone(),
                     ..*discovered
                 }
             }
@@ -167,8 +171,18 @@ impl Discovery {
             pushed_authorization: endpoint("pushed_authorization_request_endpoint")?,
             requires_pushed_authorization: flag("require_pushed_authorization_requests"),
             sends_issuer: flag("authorization_response_iss_parameter_supported"),
+            id_token_algs: id_token_algs(document),
         })
     }
+}
+
+/// What the issuer announces that it signs `id_tokens` with, as far as it is allowed here; all of that if it announces nothing. A key
+/// of its for other things is so none for `id_tokens` (OpenID Connect Core section 3.1.3.7, point 7; RFC 8725 section 3.1).
+fn id_token_algs(document: &Map<String, Value>) -> Vec<Alg> {
+    let Some(announced) = document.get("id_token_signing_alg_values_supported").and_then(Value::as_array) else {
+        return Alg::ASYMMETRIC.to_vec();
+    };
+    announced.iter().filter_map(Value::as_str).filter_map(Alg::parse).filter(|alg| Alg::ASYMMETRIC.contains(alg)).collect()
 }
 
 impl Endpoints {
@@ -183,6 +197,7 @@ impl Endpoints {
             pushed_authorization: None,
             requires_pushed_authorization: false,
             sends_issuer: false,
+            id_token_algs: Vec::new(),
         }
     }
 }

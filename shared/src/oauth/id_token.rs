@@ -7,6 +7,7 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
+use super::discovery::Endpoints;
 use super::jwt::{Alg, Claims, Jwt};
 use crate::domain::secret::Secret;
 
@@ -24,9 +25,9 @@ pub(super) struct Expected<'a> {
     pub(super) now: OffsetDateTime,
 }
 
-/// Takes an `id_token` apart; only algorithms of public keys are allowed (points 6 to 8).
-pub(super) fn read(token: &str) -> Result<Jwt<'_>, &'static str> {
-    Jwt::read(token, &Alg::ASYMMETRIC)
+/// Takes an `id_token` apart; only algorithms of public keys that its issuer announces are allowed (points 6 to 8).
+pub(super) fn read<'t>(token: &'t str, endpoints: &Endpoints) -> Result<Jwt<'t>, &'static str> {
+    Jwt::read(token, &endpoints.id_token_algs)
 }
 
 /// Checks everything that is not the signature.

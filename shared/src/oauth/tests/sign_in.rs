@@ -5,7 +5,7 @@ use time::Duration;
 
 use super::keys::{Key, b64, hmac};
 use super::scripted::Reply;
-use super::world::{NONCE, VERIFIER, World, secrets};
+use super::world::{NONCE, VERIFIER, World, metadata, secrets};
 use crate::domain::caller::Person;
 use crate::domain::secret::Secret;
 use crate::ports::provider::{ProviderError, Refreshes};
@@ -61,6 +61,23 @@ async fn s43_s44_only_public_key_algorithms_are_accepted() {
         let judged = world.judged_token(&world.key.sign(&json!({"alg": other, "kid": "k1"}), &claims)).await;
         assert_eq!(judged.unwrap_err(), "identity is not proved: no key fits", "{other}");
         world.clock.advance(Duration::minutes(5)); // otherwise the next unknown kid is not looked for
+    }
+}
+
+#[tokio::test]
+async fn s43_an_algorithm_that_the_issuer_does_not_announce_is_refused() {
+    for (announced, accepted) in [
+        (Value::Null, true),
+        (json!(["ES256", "RS256"]), true),
+        (json!(["none", "RS256"]), true),
+        (json!(["PS256", "ES256"]), false),
+        (json!(["none", "HS256"]), false),
+        (json!([]), false),
+    ] {
+        let world = World::with(Key::rsa(), secrets(&["s"])).await;
+        let document = with(metadata(&world.server.base), "id_token_signing_alg_values_supported", announced.clone());
+        world.server.once("/.well-known/openid-configuration", Reply::Json(200, document));
+        assert_eq!(world.judged(&world.claims()).await.is_ok(), accepted, "RS256 where {announced} is announced");
     }
 }
 
