@@ -5,12 +5,14 @@
 //! * [`Expect`]: what an answer must be, said beside the call.
 //! * [`faults`]: what tests do to requests on their way to AWS.
 //! * [`provider`]: an identity provider that fails on request.
+//! * [`conformance`]: an identity provider that lies on request.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
 //! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
 
 pub mod answers;
 pub mod clock;
+pub mod conformance;
 pub mod faults;
 pub mod provider;
 pub mod tokens;

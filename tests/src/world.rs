@@ -43,6 +43,8 @@ pub struct Setup {
     pub directory: Option<Change>,
     /// The client secrets of further connections.
     pub client_secrets: Vec<(String, String)>,
+    /// The same in whatever form the document knows: keys for clients that sign assertions.
+    pub client_credentials: Vec<(String, Value)>,
     /// Further secrets, by id.
     pub secrets: Vec<(String, String)>,
     /// The clock; one of its own if absent.
@@ -139,10 +141,13 @@ impl World {
                 change(&mut directory, options.listen);
                 options.directory = Some(directory.to_string());
             }
-            if !setup.client_secrets.is_empty() {
+            if !setup.client_secrets.is_empty() || !setup.client_credentials.is_empty() {
                 let mut secrets = parse(&demonstration::client_secrets());
                 for (connection, secret) in &setup.client_secrets {
                     secrets[connection] = json!([secret]);
+                }
+                for (connection, credential) in &setup.client_credentials {
+                    secrets[connection] = json!([credential]);
                 }
                 options.client_secrets = Some(secrets.to_string());
             }
