@@ -19,7 +19,6 @@ use super::write::{OnRefusal, Refusals, Transacted};
 use crate::domain::authorization::Status;
 use crate::domain::binding::Binding;
 use crate::domain::ids::{AuthorizationId, OrganizationId};
-use crate::domain::scopes::Scopes;
 use crate::ports::Unavailable;
 use crate::ports::store::{BindObstacle, BindingMoves, MoveOutcome};
 

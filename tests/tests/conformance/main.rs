@@ -139,7 +139,8 @@ async fn every_module_has_its_place_and_its_outcome_in_the_document() {
     let failed = faults(run, |_| true);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     let sections: Vec<_> = SECTIONS.iter().zip(run).collect();
-    document::hold(&document::render(&sections)).unwrap();
+    let held = document::hold(&document::render(&sections));
+    assert!(held.is_ok(), "{}", held.unwrap_err());
 }
 
 /// Every module that proves something of these items came out as it has to, and each item has one.
