@@ -353,20 +353,18 @@ async fn a_refresh_rotates_and_lives_by_the_tokens_own_end() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_asked_for_again_while_workos_replays_it() {
     let (workos, world, olivia) = at_workos().await;
-    for lost in [Trouble::HangsUp, Trouble::BreaksOff] {
+    for lost in [Trouble::HangsUp, Trouble::BreaksOff, Trouble::Page(200)] {
         let id = bound(&workos, &world, &olivia).await;
         world.pass(Duration::minutes(5) - Duration::seconds(20));
         workos.trouble(lost);
-        let kept = olivia.token(&id, fl_1()).await.is(200);
-        assert_eq!((&kept["degraded"], &kept["generation"]), (&json!(true), &json!(1)));
-        world.pass(Duration::seconds(20));
-        assert_eq!(olivia.token(&id, fl_1()).await.is(200)["generation"], 2);
+        let token = olivia.token(&id, fl_1()).await.is(200);
+        assert_eq!((&token["degraded"], &token["generation"]), (&json!(false), &json!(2)));
         let asked = workos.authenticated();
         let [.., sent, again] = asked.as_slice() else { unreachable!("two refreshes") };
         assert_eq!(sent["refresh_token"], again["refresh_token"]);
         assert_eq!(olivia.one(&id).await["status"], "active");
     }
-    assert_eq!(workos.refreshes(), 4);
+    assert_eq!(workos.refreshes(), 6);
 }
 
 #[tokio::test]
@@ -374,6 +372,7 @@ async fn an_answer_that_was_lost_for_longer_than_workos_replays_it_needs_a_perso
     let (workos, world, olivia) = at_workos().await;
     let id = bound(&workos, &world, &olivia).await;
     world.pass(Duration::minutes(5));
+    workos.trouble(Trouble::HangsUp);
     workos.trouble(Trouble::HangsUp);
     olivia.token(&id, fl_1()).await.refused(503, "provider_unavailable");
     assert_eq!(olivia.one(&id).await["status"], "active");
@@ -431,16 +430,31 @@ async fn s88_what_workos_refuses_until_the_person_signs_in_again_ends_the_author
 }
 
 #[tokio::test]
+async fn a_throttle_is_respected_for_as_long_as_it_says() {
+    let (workos, world, olivia) = at_workos().await;
+    let id = bound(&workos, &world, &olivia).await;
+    world.pass(Duration::minutes(5));
+    workos.trouble(Trouble::Throttles(20));
+    for wait in ["20", "13"] {
+        let refused = olivia.token(&id, fl_1()).await;
+        assert_eq!(refused.header("retry-after"), wait);
+        refused.refused(503, "provider_unavailable");
+        world.pass(Duration::seconds(7));
+    }
+    assert_eq!(workos.refreshes(), 1);
+    world.pass(Duration::seconds(6));
+    assert_eq!(olivia.token(&id, fl_1()).await.is(200)["generation"], 2);
+}
+
+#[tokio::test]
 async fn nothing_that_passes_changes_a_status() {
     let (workos, world, olivia) = at_workos().await;
     for trouble in [
-        Trouble::Throttles(20),
         Trouble::code(429, "daily_quota_exceeded"),
         Trouble::message(500),
         Trouble::error(503, "temporarily_unavailable"),
         Trouble::Page(502),
         Trouble::Page(404),
-        Trouble::Page(200),
         Trouble::message(400),
         Trouble::message(404),
         Trouble::code(422, "invalid_request_parameters"),
@@ -465,9 +479,6 @@ async fn nothing_that_passes_changes_a_status() {
         let refused = olivia.token(&id, fl_1()).await;
         refused.refused(503, "provider_unavailable");
         assert!(!refused.text.contains("own words") && !refused.text.contains("pending"), "{}", refused.text);
-        if let Trouble::Throttles(seconds) = trouble {
-            assert_eq!(refused.header("retry-after"), seconds.to_string());
-        }
         let entry = olivia.one(&id).await;
         assert_eq!((&entry["status"], &entry["reason"]), (&json!("active"), &Value::Null), "{trouble:?}");
         let token = olivia.token(&id, fl_1()).await.is(200);
