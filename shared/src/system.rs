@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
 use crate::ports::Unavailable;
-use crate::ports::clock::{Clock, Entropy};
+use crate::ports::clock::{Clock, Entropy, NoRandomness};
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +29,6 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the randomness that everything else takes as a parameter")]
     fn fill(&self, buffer: &mut [u8]) -> Result<(), Unavailable> {
-        getrandom::fill(buffer).map_err(|e| Unavailable::new("read the system's random numbers", e))
+        getrandom::fill(buffer).map_err(NoRandomness::because)
     }
 }

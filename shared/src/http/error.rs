@@ -10,6 +10,7 @@ use crate::domain::caller::Permission;
 use crate::domain::directory::SelectorError;
 use crate::domain::flow::FlowFailure;
 use crate::ports::Unavailable;
+use crate::ports::clock::NoRandomness;
 use crate::ports::configuration::BearerError;
 use crate::ports::provider::ProviderError;
 use crate::usecases::assign::AssignError;
@@ -243,6 +244,9 @@ impl ApiError {
 
 impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {
+        if error.source.is::<NoRandomness>() {
+            return Self::from(Code::InternalError).because(error);
+        }
         let wait = time::Duration::try_from(crate::ports::RETRY_AFTER).unwrap_or(time::Duration::SECOND);
         Self::from(Code::StoreUnavailable).retry_after(wait).because(error)
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
-use super::Unavailable;
+use super::{Source, Unavailable};
 
 /// The time of day, and waiting.
 #[async_trait]
@@ -22,6 +22,18 @@ pub trait Clock: Send + Sync {
 pub trait Entropy: Send + Sync {
     /// Fills the buffer.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), Unavailable>;
+}
+
+/// There are no random numbers. Asking again will not help, so this is no passing failure.
+#[derive(Debug, thiserror::Error)]
+#[error("no random numbers")]
+pub struct NoRandomness(#[source] Source);
+
+impl NoRandomness {
+    /// What an [`Entropy`] answers when the system has none.
+    pub fn because(source: impl Into<Source>) -> Unavailable {
+        Unavailable::new("read the system's random numbers", Self(source.into()))
+    }
 }
 
 /// `N` random bytes.
