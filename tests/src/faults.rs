@@ -53,3 +53,32 @@ impl Observer for Gate {
         Ruling::Pass
     }
 }
+
+/// Rings at every request of one operation, and holds none.
+pub struct Bell {
+    operation: &'static str,
+    rung: Notify,
+}
+
+impl Bell {
+    /// A bell for an operation.
+    #[must_use]
+    pub fn new(operation: &'static str) -> Arc<Self> {
+        Arc::new(Self { operation, rung: Notify::new() })
+    }
+
+    /// Waits until it has rung since it was last waited for.
+    pub async fn ring(&self) {
+        self.rung.notified().await;
+    }
+}
+
+#[async_trait]
+impl Observer for Bell {
+    async fn before(&self, call: Call<'_>) -> Ruling {
+        if call.operation == self.operation {
+            self.rung.notify_one();
+        }
+        Ruling::Pass
+    }
+}

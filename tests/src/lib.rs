@@ -2,7 +2,9 @@
 //! provider that follows a script.
 //!
 //! * [`World`]: the stack, its callers and what they do most often.
+//! * [`arena`]: the same with several people, their browsers, and an attacker's provider.
 //! * [`Expect`]: what an answer must be, said beside the call.
+//! * [`Browser`]: one person's browser, with its cookies and all that it saw.
 //! * [`faults`]: what tests do to requests on their way to AWS.
 //! * [`provider`]: an identity provider that fails on request.
 //! * [`conformance`]: an identity provider that lies on request.
@@ -11,6 +13,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
 
 pub mod answers;
+pub mod arena;
+pub mod browser;
 pub mod clock;
 pub mod conformance;
 pub mod faults;
@@ -20,5 +24,6 @@ pub mod workos;
 pub mod world;
 
 pub use answers::Expect;
+pub use browser::Browser;
 pub use clock::ManualClock;
 pub use world::{Caller, Calls, Setup, Verifier, World};

@@ -1,7 +1,10 @@
 //! An OpenID provider that follows a script: it rotates refresh tokens as a strict one does, counts what it is asked, and fails as it
-//! is told to. There is no page: [`Provider::come_back`] plays the person and the browser.
+//! is told to. There is no page: [`Provider::come_back`] plays the person and the browser, or a [`Browser`](crate::Browser) in which
+//! somebody is signed in opens its authorization endpoint ([`front`]).
 
-use std::collections::BTreeSet;
+pub mod front;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use self::front::{Front, Hold};
 use crate::clock::ManualClock;
 use crate::tokens;
 
@@ -72,6 +76,8 @@ pub struct Seen {
     pub userinfo: u64,
     /// The most token requests that were under way at once.
     pub most_at_once: u64,
+    /// Requests for its keys.
+    pub keys: u64,
 }
 
 /// What it does next.
@@ -99,6 +105,12 @@ struct Inner {
     live: Mutex<BTreeSet<String>>,
     issued: Mutex<Vec<String>>,
     under_way: AtomicU64,
+    front: Mutex<Front>,
+    hold: Mutex<Option<Arc<Hold>>>,
+    asked: Mutex<Vec<Vec<(String, String)>>>,
+    spent: Mutex<BTreeSet<String>>,
+    revoked: Mutex<Vec<String>>,
+    holders: Mutex<BTreeMap<String, Person>>,
 }
 
 /// The provider.
@@ -110,6 +122,15 @@ pub struct Provider {
 impl Provider {
     /// Starts on a free port.
     pub async fn start() -> Self {
+        Self::start_at(Arc::new(ManualClock::new())).await
+    }
+
+    /// Another one under the same clock.
+    pub async fn beside(other: &Self) -> Self {
+        Self::start_at(other.clock()).await
+    }
+
+    async fn start_at(clock: Arc<ManualClock>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let person = Person {
             subject: "scripted-olivia".to_owned(),
@@ -120,17 +141,24 @@ impl Provider {
         let script =
             Script { mood: Mood::Well, person, refresh_tokens: true, expires_in: Some(json!(3600)), scope: None, id_token: json!({}) };
         let inner = Arc::new(Inner {
-            clock: Arc::new(ManualClock::new()),
+            clock,
             issuer: format!("http://{}", listener.local_addr().unwrap()),
             script: Mutex::new(script),
             seen: Mutex::default(),
             live: Mutex::default(),
             issued: Mutex::default(),
             under_way: AtomicU64::new(0),
+            front: Mutex::default(),
+            hold: Mutex::default(),
+            asked: Mutex::default(),
+            spent: Mutex::default(),
+            revoked: Mutex::default(),
+            holders: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/jwks.json", get(keys))
+            .route("/authorize", get(front::authorize))
             .route("/token", post(token))
             .route("/revoke", post(revoke))
             .route("/userinfo", get(userinfo))
@@ -184,6 +212,18 @@ impl Provider {
         lock(&self.inner.issued).clone()
     }
 
+    /// Every token that it was asked to revoke so far, in order.
+    #[must_use]
+    pub fn revoked(&self) -> Vec<String> {
+        lock(&self.inner.revoked).clone()
+    }
+
+    /// The forms of all token requests so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Vec<(String, String)>> {
+        lock(&self.inner.asked).clone()
+    }
+
     /// Ends every grant, as a person does at the provider's own pages.
     pub fn end_grants(&self) {
         lock(&self.inner.live).clear();
@@ -194,9 +234,8 @@ impl Provider {
     pub fn come_back(&self, authorization_url: &str) -> String {
         let url = Url::parse(authorization_url).unwrap();
         let asked = |name: &str| url.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned()).unwrap_or_default();
-        let code = json!({ "nonce": asked("nonce"), "scope": asked("scope"), "redirect_uri": asked("redirect_uri") });
         let mut back = Url::parse(&asked("redirect_uri")).unwrap();
-        back.query_pairs_mut().append_pair("code", &URL_SAFE_NO_PAD.encode(code.to_string())).append_pair("state", &asked("state"));
+        back.query_pairs_mut().append_pair("code", &front::code(&asked, None)).append_pair("state", &asked("state"));
         back.into()
     }
 }
@@ -213,7 +252,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn metadata(State(inner): State<Arc<Inner>>) -> Json<Value> {
     let issuer = &inner.issuer;
-    Json(json!({
+    let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
@@ -224,15 +263,25 @@ async fn metadata(State(inner): State<Arc<Inner>>) -> Json<Value> {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "code_challenge_methods_supported": ["S256"],
-    }))
+    });
+    for (name, value) in lock(&inner.front).metadata.as_object().into_iter().flatten() {
+        document[name] = value.clone();
+    }
+    Json(document)
 }
 
-async fn keys() -> Json<Value> {
+async fn keys(State(inner): State<Arc<Inner>>) -> Json<Value> {
+    lock(&inner.seen).keys += 1;
     Json(serde_json::to_value(tokens::public_keys()).unwrap())
 }
 
 async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): Form<Vec<(String, String)>>) -> Response {
     let field = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
+    lock(&inner.asked).push(form.clone());
+    let held = lock(&inner.hold).take();
+    if let Some(hold) = held {
+        hold.pass().await;
+    }
     let script = lock(&inner.script).clone();
     let refreshing = field("grant_type") == "refresh_token";
     {
@@ -260,9 +309,12 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
         }
         json!({})
     } else {
+        // Each code works once, too.
+        let unspent = lock(&inner.spent).insert(field("code").to_owned());
         let code = URL_SAFE_NO_PAD.decode(field("code")).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let pkce = lock(&inner.front).pkce;
         match code {
-            Some(code) if code["redirect_uri"] == field("redirect_uri") && field("code_verifier").len() >= 43 => code,
+            Some(code) if unspent && code["redirect_uri"] == field("redirect_uri") && pkce.holds(&code, field("code_verifier")) => code,
             _ => return refusal("invalid_grant"),
         }
     };
@@ -293,7 +345,9 @@ impl Inner {
     }
 
     fn answer(&self, script: &Script, code: &Value) -> Value {
+        let person = front::person_in(code).unwrap_or_else(|| script.person.clone());
         let mut answer = json!({ "access_token": self.issue("at"), "token_type": "Bearer" });
+        lock(&self.holders).insert(answer["access_token"].as_str().unwrap().to_owned(), person.clone());
         if let Some(expires_in) = &script.expires_in {
             answer["expires_in"] = expires_in.clone();
         }
@@ -306,14 +360,14 @@ impl Inner {
             answer["refresh_token"] = json!(token);
         }
         if let Some(nonce) = code["nonce"].as_str() {
-            answer["id_token"] = json!(self.id_token(script, nonce));
+            answer["id_token"] = json!(self.id_token(script, &person, nonce));
         }
         answer
     }
 
-    fn id_token(&self, script: &Script, nonce: &str) -> String {
+    fn id_token(&self, script: &Script, person: &Person, nonce: &str) -> String {
         let now = self.clock.now().unix_timestamp();
-        let mut claims = about(&script.person);
+        let mut claims = about(person);
         for (name, value) in [
             ("iss", json!(self.issuer)),
             ("aud", json!(CLIENT_ID)),
@@ -355,12 +409,15 @@ async fn revoke(State(inner): State<Arc<Inner>>, Form(form): Form<Vec<(String, S
     for (name, value) in &form {
         if name == "token" {
             lock(&inner.live).remove(value);
+            lock(&inner.revoked).push(value.clone());
         }
     }
     StatusCode::OK
 }
 
-async fn userinfo(State(inner): State<Arc<Inner>>) -> Json<Value> {
+async fn userinfo(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Json<Value> {
     lock(&inner.seen).userinfo += 1;
-    Json(about(&lock(&inner.script).person))
+    let token = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+    let holder = lock(&inner.holders).get(token).cloned();
+    Json(about(&holder.unwrap_or_else(|| lock(&inner.script).person.clone())))
 }

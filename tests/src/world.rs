@@ -11,7 +11,7 @@ use local::sign_in::{ApiClaims, Counters, PEOPLE, Person, mint_api_token};
 use local::stack::{Options, Stack, StartError};
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::ports::clock::Clock as _;
+use shared::ports::clock::{Clock as _, Entropy};
 use time::{Duration, OffsetDateTime};
 
 use crate::answers::Expect as _;
@@ -49,6 +49,8 @@ pub struct Setup {
     pub secrets: Vec<(String, String)>,
     /// The clock; one of its own if absent.
     pub clock: Option<Arc<ManualClock>>,
+    /// The randomness; the system's if absent.
+    pub entropy: Option<Arc<dyn Entropy>>,
 }
 
 /// A caller of the API. Its token is minted for each call, so it never expires by the clock.
@@ -135,6 +137,9 @@ impl World {
             let mut options = Options::ephemeral();
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
+            if let Some(entropy) = &setup.entropy {
+                options.entropy = Arc::clone(entropy);
+            }
             if let Some(change) = &setup.directory {
                 options.listen = Self::free_address();
                 let mut directory = parse(&demonstration::directory(options.listen));
