@@ -1,0 +1,130 @@
+//! What `template.yaml` makes of the gateway and the functions, as far as sign-in depends on it.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::http::routes::Route;
+
+/// The template. Tags are passed over: `!Ref X` is the text `X`, `!If [a, b, c]` the list.
+fn template() -> Value {
+    serde_saphyr::from_str(include_str!("../../template.yaml")).unwrap()
+}
+
+fn resources_of(template: &Value, kind: &str) -> Vec<(String, Value)> {
+    let all = template["Resources"].as_object().unwrap();
+    all.iter().filter(|(_, resource)| resource["Type"] == kind).map(|(name, resource)| (name.clone(), resource.clone())).collect()
+}
+
+/// Every route of the template, as the gateway calls it, with the function that serves it.
+fn routes(template: &Value) -> Vec<(String, String)> {
+    let mut routes = Vec::new();
+    for (function, resource) in resources_of(template, "AWS::Serverless::Function") {
+        for event in resource["Properties"]["Events"].as_object().into_iter().flatten().map(|(_, event)| event) {
+            if event["Type"] == "HttpApi" {
+                let of = &event["Properties"];
+                let key = match (of["Method"].as_str(), of["Path"].as_str()) {
+                    (Some(method), Some(path)) if path != "$default" => format!("{method} {path}"),
+                    _ => "$default".to_owned(),
+                };
+                routes.push((key, function.clone()));
+            }
+        }
+    }
+    routes
+}
+
+#[test]
+fn s14_every_route_has_a_throttle_of_its_own() {
+    let template = template();
+    let api = &template["Resources"]["Api"]["Properties"];
+    let throttled: BTreeSet<&String> = api["RouteSettings"].as_object().unwrap().keys().collect();
+    let routes = routes(&template);
+    assert_eq!(routes.iter().map(|(route, _)| route).collect::<BTreeSet<_>>(), throttled, "a route without, or a throttle without a route");
+    assert_eq!(routes.len(), throttled.len(), "each route once");
+    let settings = api["RouteSettings"].as_object().unwrap().values().chain([&api["DefaultRouteSettings"]]);
+    for setting in settings {
+        for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+            assert!(setting[limit].as_u64().is_some_and(|limit| (1..=5_000).contains(&limit)), "{limit} of {setting}");
+        }
+    }
+}
+
+#[test]
+fn the_gateway_has_every_route_of_the_contract_and_sends_it_to_its_function() {
+    let template = template();
+    let routes = routes(&template);
+    assert!(routes.len() >= 14);
+    for (route, function) in &routes {
+        let Some((method, path)) = route.split_once(' ') else {
+            assert_eq!((route.as_str(), function.as_str()), ("$default", "ListFunction"));
+            continue;
+        };
+        let path = path.split('/').map(|segment| if segment.starts_with('{') { "x" } else { segment }).collect::<Vec<_>>().join("/");
+        let served = Route::resolve(&Method::from_bytes(method.as_bytes()).unwrap(), &path).unwrap().function();
+        assert_eq!(*function, format!("{served:?}Function"), "{route}");
+    }
+}
+
+#[test]
+fn s35_cors_is_the_gateways_for_named_origins_only_and_never_with_credentials() {
+    let template = template();
+    let parameter = &template["Parameters"]["CorsOrigins"];
+    assert_eq!(parameter["Default"], "", "nobody by default");
+    // Exact origins: no wildcard, no path, nothing that is not one.
+    assert_eq!(parameter["AllowedPattern"], "^$|^https?://[^/*, ]+(,https?://[^/*, ]+)*$");
+    assert_eq!(template["Conditions"]["HasCors"], json!([["CorsOrigins", ""]]), "!Not [!Equals [!Ref CorsOrigins, '']]");
+    let cors = template["Resources"]["Api"]["Properties"]["CorsConfiguration"].as_array().unwrap();
+    assert_eq!((&cors[0], &cors[2]), (&json!("HasCors"), &json!("AWS::NoValue")), "without the parameter there is none");
+    let settings = cors[1].as_object().unwrap();
+    assert_eq!(settings["AllowOrigins"], json!([",", "CorsOrigins"]), "!Split [',', !Ref CorsOrigins]");
+    // An HTTP API has one setting for all its routes. A browser sends no cookie along, and nothing here would look at one; the callback
+    // is a navigation, which no CORS header helps or hinders.
+    assert!(!settings.contains_key("AllowCredentials"), "no browser lends its cookies");
+    for list in ["AllowMethods", "AllowHeaders", "ExposeHeaders"] {
+        assert!(!settings[list].as_array().unwrap().contains(&json!("*")), "{list}");
+    }
+    assert!(!settings["AllowHeaders"].as_array().unwrap().contains(&json!("cookie")));
+}
+
+#[test]
+fn s58_a_function_is_invoked_by_its_routes_or_its_schedule_and_by_nothing_else() {
+    let template = template();
+    // The Serverless transform writes a permission for each HttpApi event, with that route's ARN as its SourceArn.
+    for kind in ["AWS::Lambda::Permission", "AWS::Lambda::Url", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::LayerVersionPermission"] {
+        assert_eq!(resources_of(&template, kind), Vec::<(String, Value)>::new());
+    }
+    let functions = resources_of(&template, "AWS::Serverless::Function");
+    assert_eq!(functions.len(), 7);
+    for (name, function) in functions {
+        let of = function["Properties"].as_object().unwrap();
+        assert!(!of.contains_key("FunctionUrlConfig"), "{name} has a URL of its own");
+        let events = of.get("Events").and_then(Value::as_object).into_iter().flatten();
+        for (event, kind) in events.map(|(event, it)| (event, it["Type"].as_str().unwrap())) {
+            let expected = if name == "RefreshFunction" { ["Schedule", "ScheduleV2"].as_slice() } else { &["HttpApi"] };
+            assert!(expected.contains(&kind), "{name} {event} {kind}");
+        }
+    }
+}
+
+#[test]
+fn s25_the_production_template_sets_no_development_switch_and_no_endpoint() {
+    let template = template();
+    let names: BTreeSet<String> = resources_of(&template, "AWS::Serverless::Function")
+        .iter()
+        .flat_map(|(_, function)| {
+            function["Properties"]["Environment"]["Variables"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        })
+        .collect();
+    let known = [
+        "MANDATE_CLIENT_SECRETS_SECRET",
+        "MANDATE_DIRECTORY_SECRET",
+        "MANDATE_KMS_KEY_ID",
+        "MANDATE_RESCUE_QUEUE_URL",
+        "MANDATE_STATE_KEYS_SECRET",
+        "MANDATE_TABLE",
+    ];
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), known);
+    assert_eq!(template["Globals"]["Function"]["Environment"], Value::Null);
+}
