@@ -122,6 +122,15 @@ fn complement(digit: char) -> Option<char> {
     DIGITS.iter().position(|known| char::from(*known) == digit).map(|at| char::from(DIGITS[31 - at]))
 }
 
+impl FlowId {
+    /// A new id, made of 32 random bytes.
+    #[must_use]
+    pub fn new(random: [u8; 32]) -> Self {
+        use base64::Engine as _;
+        Self(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
+    }
+}
+
 impl RequestId {
     /// A new request id for a caller that sent none.
     #[must_use]
@@ -152,6 +161,14 @@ mod tests {
         assert!(older < newer);
         assert!(newer.newest_first() < older.newest_first());
         assert_eq!(AuthorizationId::try_from(older.as_str()).unwrap(), older);
+    }
+
+    #[test]
+    fn a_new_flow_id_is_a_flow_id() {
+        for random in [[0; 32], [255; 32], [62; 32]] {
+            let id = FlowId::new(random);
+            assert_eq!(FlowId::try_from(id.as_str()).unwrap(), id);
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl CreateUrl {
         let now = self.clock.now();
         let expires_at = now + URL_LIFETIME;
         let flow = Flow {
-            id: self.flow_id()?,
+            id: FlowId::new(random(self.entropy.as_ref())?),
             organization: caller.organization.clone(),
             initiator: caller.person.clone(),
             initiator_email: caller.verified_email.clone(),
@@ -149,11 +149,5 @@ impl CreateUrl {
         }
         .record(call);
         Ok(Created { url, expires_at })
-    }
-
-    fn flow_id(&self) -> Result<FlowId, CreateUrlError> {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random::<32>(self.entropy.as_ref())?);
-        FlowId::try_from(text).map_err(|e| Unavailable::new("name the flow", e).into())
     }
 }
