@@ -2,6 +2,7 @@
 
 use local::client::Answer;
 use serde_json::Value;
+use shared::http::error::{ApiError, Code};
 
 const KINDS: [&str; 8] = [
     "invalid_request_error",
@@ -13,6 +14,57 @@ const KINDS: [&str; 8] = [
     "provider_error",
     "api_error",
 ];
+
+/// The fields of every error.
+const FIELDS: [&str; 4] = ["type", "code", "message", "doc_url"];
+
+/// Words that people outside have no use for, and attackers have.
+const INTERNALS: [&str; 26] = [
+    "dynamodb",
+    "dynoxide",
+    "kms",
+    "secrets manager",
+    "sqs",
+    "aws",
+    "lambda",
+    "arn:",
+    "panic",
+    "thread",
+    "unwrap",
+    "serde",
+    "postcard",
+    "tokio",
+    "reqwest",
+    ".rs",
+    "src/",
+    "://",
+    "127.0.0.1",
+    "localhost",
+    "exception",
+    "conditional",
+    "ciphertext",
+    "eyj",
+    "own words",
+    "maintenance",
+];
+
+/// What an error says beyond its four fields; `docs/errors.md` says so too.
+#[must_use]
+pub fn further_fields(code: &str) -> &'static [&'static str] {
+    match code {
+        "parameter_invalid" | "parameter_missing" | "parameter_reserved" | "parameter_unknown" => &["param"],
+        "ambiguous_connection_selector"
+        | "connection_invalid"
+        | "connection_strategy_invalid"
+        | "connection_unlinked"
+        | "invalid_connection_selector"
+        | "organization_invalid" => &["url"],
+        "authorization_in_use" => &["workflows", "workflow_count"],
+        "needs_reauthorization" => &["reason"],
+        "scopes_insufficient" => &["missing_scopes"],
+        _ => &[],
+    }
+}
 
 /// Expectations of an answer; each stops the test where it is not met.
 pub trait Expect {
@@ -57,7 +109,18 @@ impl Expect for Answer {
         };
         assert_eq!(body["type"], kind);
         assert!(KINDS.contains(&kind), "{kind}");
-        assert!(body["message"].as_str().is_some_and(|m| !m.is_empty() && !m.chars().any(char::is_control)));
+        let message = body["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.chars().any(char::is_control));
+        let internal = INTERNALS.iter().find(|word| message.to_lowercase().contains(**word));
+        assert_eq!(internal, None, "{message}");
+        let in_the_table = Code::ALL.iter().any(|entry| {
+            let error = ApiError::from(*entry);
+            entry.as_str() == code && error.status() == status && error.body("")["type"] == body["type"]
+        });
+        assert!(in_the_table, "no code {code} of type {} has the status {status}", body["type"]);
+        for field in body.as_object().unwrap().keys() {
+            assert!(FIELDS.contains(&field.as_str()) || further_fields(code).contains(&field.as_str()), "{code} has the field {field}");
+        }
         assert_eq!(body["doc_url"], format!("https://example.com/errors/{code}"));
         match status {
             401 => assert!(self.header("www-authenticate").starts_with("Bearer"), "WWW-Authenticate"),

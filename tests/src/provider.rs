@@ -162,6 +162,7 @@ impl Provider {
             .route("/token", post(token))
             .route("/revoke", post(revoke))
             .route("/userinfo", get(userinfo))
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&inner), front::reached))
             .with_state(Arc::clone(&inner));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }

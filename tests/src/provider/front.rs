@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::extract::{RawQuery, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -66,6 +67,8 @@ pub struct Front {
     pub metadata: Value,
     /// An attacker's own design.
     pub onward: Option<Onward>,
+    /// Paths where it answers 503.
+    pub down: Vec<&'static str>,
 }
 
 /// Holds the next token request, once it has arrived, until it is let go.
@@ -145,6 +148,14 @@ fn claims(person: &Person) -> Value {
         "subject": person.subject, "email": person.email, "email_verified": person.email_verified,
         "organization": person.organization,
     })
+}
+
+/// Before every other answer: what is down.
+pub(super) async fn reached(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
+    if lock(&inner.front).down.contains(&request.uri().path()) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "down for maintenance").into_response();
+    }
+    next.run(request).await
 }
 
 /// `GET /authorize`: whoever is signed in allows at once.
