@@ -73,6 +73,9 @@ pub enum Need {
     Directory,
     /// The client secrets.
     ClientSecrets,
+    /// The client secrets where they are given. A function that makes sign-in URLs does without them, unless the directory has it
+    /// push requests (RFC 9126) for a client that must prove itself.
+    ClientSecretsToPush,
     /// The state keys.
     StateKeys,
     /// The rescue queue.
@@ -85,7 +88,7 @@ impl Need {
             Self::Table => "MANDATE_TABLE",
             Self::KmsKey => "MANDATE_KMS_KEY_ID",
             Self::Directory => "MANDATE_DIRECTORY_SECRET",
-            Self::ClientSecrets => "MANDATE_CLIENT_SECRETS_SECRET",
+            Self::ClientSecrets | Self::ClientSecretsToPush => "MANDATE_CLIENT_SECRETS_SECRET",
             Self::StateKeys => "MANDATE_STATE_KEYS_SECRET",
             Self::RescueQueue => "MANDATE_RESCUE_QUEUE_URL",
         }
@@ -97,6 +100,7 @@ impl Need {
             Self::KmsKey => settings.kms_key_id.as_deref(),
             Self::Directory => settings.directory_secret.as_deref(),
             Self::ClientSecrets => settings.client_secrets_secret.as_deref(),
+            Self::ClientSecretsToPush => settings.client_secrets_secret.as_deref().or(Some("")),
             Self::StateKeys => settings.state_keys_secret.as_deref(),
             Self::RescueQueue => settings.rescue_queue_url.as_deref(),
         }
@@ -117,5 +121,6 @@ mod tests {
         let settings = Settings { table: Some("t".to_owned()), ..Settings::default() };
         let missing = settings.require(&[Need::Table, Need::KmsKey, Need::Directory]);
         assert_eq!(missing, Err(Missing(vec!["MANDATE_KMS_KEY_ID", "MANDATE_DIRECTORY_SECRET"])));
+        assert_eq!(settings.require(&[Need::Table, Need::ClientSecretsToPush]), Ok(()), "it may be given and need not");
     }
 }

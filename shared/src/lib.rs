@@ -5,10 +5,11 @@
 //! * [`usecases`]: what the service does, one file per story.
 //! * [`dynamodb`], [`kms`], [`secrets`], [`sqs`], [`oauth`]: the adapters behind the ports. None knows another.
 //! * [`http`]: the inbound edge.
-//! * [`aead`], [`json`]: the one way to seal, and the one way to read JSON from outside.
+//! * [`aead`], [`json`], [`client_key`]: the one way to seal, to read JSON from outside, and to sign for a client.
 //! * [`config`], [`telemetry`], [`system`], [`wiring`], [`lambda`]: what a `main` is made of.
 
 pub mod aead;
+pub mod client_key;
 pub mod config;
 pub mod domain;
 pub mod dynamodb;

@@ -20,7 +20,7 @@ use crate::ports::Unavailable;
 use crate::ports::cipher::TokenCipher;
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::Directories;
-use crate::secrets::{SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
+use crate::secrets::{PushingClients, SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
 use crate::sqs::RescueQueueClient;
 use crate::usecases::assign::Assign;
 use crate::usecases::check::Check;
@@ -45,6 +45,7 @@ pub struct Wiring {
     directories: Arc<SecretDirectories>,
     table: OnceLock<Arc<Table>>,
     cipher: OnceLock<Arc<Keyring>>,
+    client_secrets: Option<Arc<SecretClientSecrets>>,
     provider: OnceLock<Arc<Provider>>,
     traffic: Arc<Traffic>,
 }
@@ -83,7 +84,8 @@ pub fn sdk_config(settings: &Settings) -> SdkConfig {
 }
 
 impl Wiring {
-    /// Wires a function that needs these settings, and reads its directory, so that a wrong one stops it at start-up.
+    /// Wires a function that needs these settings, and reads its directory and its client secrets, so that wrong ones stop it at
+    /// start-up and not in the middle of a sign-in.
     pub async fn start(
         settings: Settings,
         needs: &[Need],
@@ -94,8 +96,22 @@ impl Wiring {
         settings.require(needs)?;
         let secrets = SecretSource::new(aws_sdk_secretsmanager::Client::new(&sdk), Arc::clone(&clock));
         let directory_secret = settings.directory_secret.clone().unwrap_or_default();
-        let directories = Arc::new(SecretDirectories::new(Arc::clone(&secrets), directory_secret, settings.development));
-        let directory = directories.directory().await?;
+        let client_secrets = settings.client_secrets_secret.clone();
+        let client_secrets = client_secrets.map(|id| Arc::new(SecretClientSecrets::new(Arc::clone(&secrets), id)));
+        let proof = match &client_secrets {
+            None if needs.contains(&Need::ClientSecretsToPush) => PushingClients::HaveNoProof,
+            _ => PushingClients::MayProveThemselves,
+        };
+        let directories = Arc::new(SecretDirectories::new(Arc::clone(&secrets), directory_secret, settings.development, proof));
+        let readable = async {
+            match &client_secrets {
+                Some(client_secrets) => client_secrets.read().await,
+                None => Ok(()),
+            }
+        };
+        let (directory, readable) = futures_util::future::join(directories.directory(), readable).await;
+        let directory = directory?;
+        readable?;
         let http = Http::new(Egress::new(settings.development || directory.environment == Environment::Staging))?;
         let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
         Ok(Self {
@@ -108,6 +124,7 @@ impl Wiring {
             directories,
             table: OnceLock::new(),
             cipher: OnceLock::new(),
+            client_secrets,
             provider: OnceLock::new(),
             traffic,
         })
@@ -161,11 +178,8 @@ impl Wiring {
     }
 
     fn provider(&self) -> Arc<Provider> {
-        let make = || match &self.settings.client_secrets_secret {
-            Some(id) => {
-                let secrets = Arc::new(SecretClientSecrets::new(Arc::clone(&self.secrets), id.clone()));
-                Arc::new(Provider::new(self.http.clone(), self.clock(), self.entropy(), secrets))
-            }
+        let make = || match &self.client_secrets {
+            Some(secrets) => Arc::new(Provider::new(self.http.clone(), self.clock(), self.entropy(), Arc::clone(secrets) as _)),
             None => Arc::new(Provider::without_secrets(self.http.clone(), self.clock(), self.entropy())),
         };
         Arc::clone(self.provider.get_or_init(make))

@@ -8,6 +8,8 @@
 //! * [`faults`]: what tests do to requests on their way to AWS.
 //! * [`provider`]: an identity provider that fails on request.
 //! * [`conformance`]: an identity provider that lies on request.
+//! * [`github`], [`slack`], [`pushing`]: counterparts that behave and misbehave as GitHub, Slack, and providers with pushed requests do;
+//!   [`script`]: what they have in common.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
 //! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
@@ -18,7 +20,11 @@ pub mod browser;
 pub mod clock;
 pub mod conformance;
 pub mod faults;
+pub mod github;
 pub mod provider;
+pub mod pushing;
+pub mod script;
+pub mod slack;
 pub mod tokens;
 pub mod workos;
 pub mod world;

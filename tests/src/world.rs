@@ -41,7 +41,7 @@ pub type Change = Box<dyn Fn(&mut Value, SocketAddr) + Send>;
 pub struct Setup {
     /// The directory, made from the demonstration's; it may name the API's address.
     pub directory: Option<Change>,
-    /// The client secrets of further connections.
+    /// The client secrets of further connections; several of one are tried in this order.
     pub client_secrets: Vec<(String, String)>,
     /// The same in whatever form the document knows: keys for clients that sign assertions.
     pub client_credentials: Vec<(String, Value)>,
@@ -149,7 +149,10 @@ impl World {
             if !setup.client_secrets.is_empty() || !setup.client_credentials.is_empty() {
                 let mut secrets = parse(&demonstration::client_secrets());
                 for (connection, secret) in &setup.client_secrets {
-                    secrets[connection] = json!([secret]);
+                    match secrets[connection].as_array_mut() {
+                        Some(list) => list.push(json!(secret)),
+                        None => secrets[connection] = json!([secret]),
+                    }
                 }
                 for (connection, credential) in &setup.client_credentials {
                     secrets[connection] = json!([credential]);
@@ -306,6 +309,18 @@ impl World {
     pub async fn authorize(&self, caller: &Caller, person: &str) -> String {
         self.sign_in(caller, person, json!({})).await.page(200);
         caller.list().await[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The demonstration's world with further connections, each with its client secrets.
+    pub async fn with_connections(connections: Vec<(Value, &[&str])>, clock: Option<Arc<ManualClock>>) -> Self {
+        let secrets = connections.iter().flat_map(|(connection, secrets)| {
+            let id = connection["id"].as_str().unwrap();
+            secrets.iter().map(move |secret| (id.to_owned(), (*secret).to_owned()))
+        });
+        let client_secrets = secrets.collect();
+        let connections: Vec<Value> = connections.into_iter().map(|(connection, _)| connection).collect();
+        let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().extend(connections.clone());
+        Self::with(Setup { directory: Some(Box::new(add)), client_secrets, clock, ..Setup::default() }).await
     }
 
     /// A new authorization at the scripted provider, by redirect: its id.

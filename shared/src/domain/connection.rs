@@ -170,6 +170,13 @@ impl Connection {
         }
     }
 
+    /// Whether its sign-ins are OpenID Connect ones: then `openid` is always asked for, and the `id_token` is the proof. A discovered
+    /// provider may also be plain OAuth 2.0 (RFC 8414): a connection whose scopes do without `openid` has its identities from userinfo.
+    #[must_use]
+    pub fn is_openid(&self) -> bool {
+        matches!(self.kind, Kind::Oidc { .. }) && self.allowed_scopes.contains("openid")
+    }
+
     /// The issuer that its identities belong to: the configured one, or for providers without issuers the origin that
     /// answers for them.
     #[must_use]

@@ -1,7 +1,7 @@
 //! Names that a caller's `provider_query_params` may not set, because the protocol or this service gives them their meaning
 //! (RFC 6749, RFC 7636, RFC 9101, RFC 9126, RFC 9207, OpenID Connect Core section 3.1.2.1).
 
-/// In lower case; see [`is_reserved_parameter`]. `resource` and `audience` are left to callers.
+/// In lower case; see [`is_reserved_parameter`]. `resource` and `audience` are left to callers. `user_scope` asks for scopes at Slack.
 const RESERVED_PARAMETERS: &[&str] = &[
     "access_token",
     "assertion",
@@ -45,6 +45,7 @@ const RESERVED_PARAMETERS: &[&str] = &[
     "state",
     "token",
     "token_type",
+    "user_scope",
     "username",
 ];
 

@@ -44,6 +44,12 @@ impl Scopes {
         required.0.is_subset(&self.0)
     }
 
+    /// The scopes that both sets have.
+    #[must_use]
+    pub fn common(&self, other: &Scopes) -> Scopes {
+        Scopes(self.0.intersection(&other.0).cloned().collect())
+    }
+
     /// This set and one more.
     #[must_use]
     pub fn with(mut self, scope: &str) -> Self {
@@ -89,6 +95,7 @@ mod tests {
         let required = Scopes::parse("read admin").unwrap();
         assert!(!granted.covers(&required));
         assert_eq!(granted.missing(&required).to_text(), "admin");
+        assert_eq!(granted.common(&required).to_text(), "read");
         assert!(Scopes::try_from(vec!["a b".to_owned()]).is_err());
         assert!(Scopes::try_from(vec!["a\"".to_owned()]).is_err());
     }

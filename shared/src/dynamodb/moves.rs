@@ -142,6 +142,7 @@ fn refused_among(refusals: &Refusals, first: usize) -> Vec<usize> {
 #[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 mod unit {
     use super::*;
+    use crate::domain::scopes::Scopes;
     use crate::dynamodb::tests::{authorization, binding};
 
     fn scopes(range: std::ops::Range<usize>) -> String {

@@ -1,21 +1,26 @@
 //! Authorization requests (RFC 6749 section 4.1.1, RFC 7636, OpenID Connect Core section 3.1.2.1).
 //!
 //! 1. The parameters are listed in a fixed order; the first to set a name keeps it, so nobody can override what comes before.
-//! 2. They go into the URL, or are pushed to the provider (RFC 9126), and the URL names what it gave for them.
+//! 2. They go into the URL, or are pushed to the provider (RFC 9126), and the URL names what it gave for them. A request that is to
+//!    be pushed and cannot be is an error: its parameters never go through the browser instead.
 
 use http::StatusCode;
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
-use serde_json::Value;
+use serde_json::{Map, Value};
+use time::Duration;
 use url::Url;
 
 use super::classify::{classify, is_wrong_secret, retry_after};
 use super::client_authentication::form_request;
-use super::dialects::{error_of, workos};
+use super::dialects::{error_of, slack, workos};
 use super::discovery::Endpoints;
 use super::{Provider, fetch};
-use crate::domain::connection::{Connection, Dialect, Kind};
+use crate::domain::connection::{ClientAuthentication, Connection, Dialect, Kind};
 use crate::json;
-use crate::ports::provider::{AuthorizationRequest, ProviderError};
+use crate::ports::provider::{AuthorizationRequest, AuthorizationUrl, ProviderError};
+
+/// No `request_uri` is longer.
+const MAX_REQUEST_URI: usize = 1024;
 
 /// Names and values, each name once.
 #[derive(Default)]
@@ -68,25 +73,40 @@ fn encoded(text: &str) -> String {
 }
 
 impl Provider {
-    pub(super) async fn make_url(&self, connection: &Connection, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
+    pub(super) async fn make_url(
+        &self,
+        connection: &Connection,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<AuthorizationUrl, ProviderError> {
         let endpoints = self.discovery.endpoints(connection).await?;
         let parameters = parameters(connection, request)?;
         if !endpoints.requires_pushed_authorization && !connection.pushed_authorization_requests {
-            return Ok(parameters.on(&endpoints.authorization));
+            return Ok(AuthorizationUrl { url: parameters.on(&endpoints.authorization), pushed_for: None });
         }
-        let request_uri = self.push(connection, &endpoints, &parameters).await?;
+        let (request_uri, pushed_for) = self.push(connection, &endpoints, &parameters).await?;
         let mut named = Parameters::default();
         named.add("client_id", &connection.client_id).add("request_uri", &request_uri);
-        Ok(named.on(&endpoints.authorization))
+        Ok(AuthorizationUrl { url: named.on(&endpoints.authorization), pushed_for: Some(pushed_for) })
     }
 
-    /// Pushes the request, and gets the name under which the browser refers to it (RFC 9126 section 2).
-    async fn push(&self, connection: &Connection, endpoints: &Endpoints, parameters: &Parameters) -> Result<String, ProviderError> {
-        let missing = || ProviderError::Misconfigured { code: "pushed_authorization_endpoint_missing".to_owned() };
+    /// Pushes the request, and gets the name under which the browser refers to it, and for how long (RFC 9126 section 2).
+    async fn push(
+        &self,
+        connection: &Connection,
+        endpoints: &Endpoints,
+        parameters: &Parameters,
+    ) -> Result<(String, Duration), ProviderError> {
+        let misconfigured = |code: &str| ProviderError::Misconfigured { code: code.to_owned() };
+        let missing = || misconfigured("pushed_authorization_endpoint_missing");
         let endpoint = endpoints.pushed_authorization.as_ref().ok_or_else(missing)?;
+        if self.secrets.is_none() && connection.client_authentication != ClientAuthentication::None {
+            return Err(misconfigured("pushed_authorization_request_without_client_secrets"));
+        }
         let mut refused = missing();
-        for proof in self.proofs(connection, endpoints.assertion_audience()).await? {
-            let answer = self.http.send(form_request(endpoint, &connection.client_id, &proof, &parameters.pairs())?).await?;
+        for proof in self.proofs_at(connection, endpoints).await? {
+            let request = form_request(endpoint, &connection.client_id, &proof, &parameters.pairs())?;
+            // A request that was pushed and not heard of again is used by nobody, and ends by itself.
+            let answer = self.http.send(request).await.map_err(fetch::unlost)?;
             let body = json::parse_object(&answer.body).unwrap_or_default();
             let wait = retry_after(&answer.headers, self.clock.now());
             match classify(answer.status.as_u16(), error_of(Dialect::Standard, &body), wait, Dialect::Standard) {
@@ -95,14 +115,21 @@ impl Provider {
                 None if !matches!(answer.status, StatusCode::CREATED | StatusCode::OK) => {
                     return Err(fetch::refusal(&answer, self.clock.now()));
                 }
-                None => {
-                    let name = body.get("request_uri").and_then(Value::as_str).filter(|name| (1..=1024).contains(&name.len()));
-                    return name.map(str::to_owned).ok_or(ProviderError::AnswerInvalid { why: "it has no request_uri" });
-                }
+                None => return pushed(&body),
             }
         }
         Err(refused)
     }
+}
+
+/// The answer of a pushed authorization request (RFC 9126 section 2.2).
+fn pushed(answer: &Map<String, Value>) -> Result<(String, Duration), ProviderError> {
+    let usable = |name: &&str| (1..=MAX_REQUEST_URI).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    let name = answer.get("request_uri").and_then(Value::as_str).filter(usable);
+    let name = name.ok_or(ProviderError::AnswerInvalid { why: "it has no usable request_uri" })?;
+    let seconds = answer.get("expires_in").and_then(Value::as_u64).filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or(ProviderError::AnswerInvalid { why: "its expires_in is not a positive number of seconds" })?;
+    Ok((name.to_owned(), Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX))))
 }
 
 fn parameters(connection: &Connection, request: &AuthorizationRequest<'_>) -> Result<Parameters, ProviderError> {
@@ -114,8 +141,13 @@ fn parameters(connection: &Connection, request: &AuthorizationRequest<'_>) -> Re
     let workos = if let Kind::WorkOs { selector, .. } = &connection.kind { Some(selector) } else { None };
     let mut all = Parameters::default();
     all.add("response_type", "code").add("client_id", &connection.client_id).add("redirect_uri", request.redirect_uri.as_str());
-    if workos.is_none() {
-        all.add("scope", &request.scopes.to_text());
+    match &connection.kind {
+        Kind::WorkOs { .. } => {}
+        Kind::OAuth2 { authorization_endpoint, dialect: Dialect::Slack, .. } => {
+            let name = slack::scope_parameter(authorization_endpoint, &connection.extra_authorization_params);
+            all.add(name, &slack::scope_text(request.scopes));
+        }
+        Kind::Oidc { .. } | Kind::OAuth2 { .. } => drop(all.add("scope", &request.scopes.to_text())),
     }
     all.add("state", request.state).add("code_challenge", challenge.as_str()).add("code_challenge_method", challenge.method().as_str());
     let hints = request.hints;

@@ -65,13 +65,26 @@ fn meaning(code: &str, dialect: Dialect) -> Meaning {
         ("unauthorized_client" | "redirect_uri_mismatch", _)
         | ("application_suspended", Dialect::GitHub)
         | (
-            "invalid_client_id" | "bad_redirect_uri" | "invalid_team_for_non_distributed_app" | "oauth_authorization_url_mismatch",
+            "invalid_client_id"
+            | "bad_redirect_uri"
+            | "invalid_team_for_non_distributed_app"
+            | "oauth_authorization_url_mismatch"
+            | "invalid_grant_type"
+            | "no_scopes",
             Dialect::Slack,
         ) => Meaning::Client,
         ("temporarily_unavailable" | "server_error" | "slow_down", _)
-        | ("ratelimited" | "rate_limited" | "service_unavailable" | "fatal_error" | "internal_error" | "request_timeout", Dialect::Slack) => {
-            Meaning::Passing
-        }
+        | (
+            "ratelimited"
+            | "rate_limited"
+            | "service_unavailable"
+            | "fatal_error"
+            | "internal_error"
+            | "request_timeout"
+            | "team_added_to_org"
+            | "org_login_required",
+            Dialect::Slack,
+        ) => Meaning::Passing,
         _ => Meaning::Request,
     }
 }

@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
-use jsonwebtoken::EncodingKey;
 use serde_json::json;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
 use super::Provider;
-use super::jwt::Alg;
+use super::discovery::Endpoints;
+use crate::client_key::ClientKey;
 use crate::domain::connection::{ClientAuthentication, Connection};
 use crate::domain::secret::Secret;
 use crate::ports::clock::random;
@@ -36,8 +36,26 @@ pub(super) enum Proof {
 }
 
 impl Provider {
-    /// The proofs of a connection's client, in the order in which they are tried; at least one.
+    /// The proofs of a connection's client at its provider's endpoints, in the order in which they are tried; at least one.
+    ///
+    /// An assertion is addressed to the issuer, as a single text, and never to an endpoint: a server that names another's endpoint as
+    /// its own would otherwise be handed an assertion that the other accepts (RFC 7523bis, audience injection; security item 37).
+    pub(super) async fn proofs_at(&self, connection: &Connection, endpoints: &Endpoints) -> Result<Vec<Proof>, ProviderError> {
+        self.proofs_for(connection, endpoints.issuer.as_deref(), endpoints.assertion_algs.as_deref()).await
+    }
+
+    /// The same for a provider without metadata.
     pub(super) async fn proofs(&self, connection: &Connection, audience: &str) -> Result<Vec<Proof>, ProviderError> {
+        self.proofs_for(connection, Some(audience), None).await
+    }
+
+    /// `algorithms` is what the provider accepts of an assertion, if it says so.
+    async fn proofs_for(
+        &self,
+        connection: &Connection,
+        audience: Option<&str>,
+        algorithms: Option<&[String]>,
+    ) -> Result<Vec<Proof>, ProviderError> {
         let missing = || ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
         let method = connection.client_authentication;
         if method == ClientAuthentication::None {
@@ -45,48 +63,53 @@ impl Provider {
         }
         let credentials = self.secrets.as_ref().ok_or_else(missing)?.client_secrets(&connection.id).await?;
         let mut proofs = Vec::new();
+        let mut unusable = None;
         for credential in credentials.iter() {
             match (method, credential) {
                 (ClientAuthentication::ClientSecretBasic, ClientCredential::Secret(secret)) => proofs.push(Proof::Basic(secret.clone())),
                 (ClientAuthentication::ClientSecretPost, ClientCredential::Secret(secret)) => proofs.push(Proof::Post(secret.clone())),
                 (ClientAuthentication::PrivateKeyJwt, ClientCredential::Key { kid, pem }) => {
-                    proofs.push(Proof::Assertion(self.assertion(&connection.client_id, audience, kid, pem)?));
+                    match self.assertion(&connection.client_id, audience, algorithms, kid, pem) {
+                        Ok(assertion) => proofs.push(Proof::Assertion(assertion)),
+                        // Another key of the list may do.
+                        Err(error @ ProviderError::Misconfigured { .. }) => unusable = Some(error),
+                        Err(error) => return Err(error),
+                    }
                 }
                 _ => {} // a credential of another method is none
             }
         }
-        if proofs.is_empty() { Err(missing()) } else { Ok(proofs) }
+        if proofs.is_empty() { Err(unusable.unwrap_or_else(missing)) } else { Ok(proofs) }
     }
 
     /// A client assertion: issuer and subject are the client, the audience is one text, and it is used once (RFC 7523 section 3).
-    fn assertion(&self, client_id: &str, audience: &str, kid: &str, pem: &Secret) -> Result<Secret, ProviderError> {
-        let unusable = || ProviderError::Misconfigured { code: "client_key_unusable".to_owned() };
-        let (alg, name, key) = signing_key(pem).ok_or_else(unusable)?;
+    fn assertion(
+        &self,
+        client_id: &str,
+        audience: Option<&str>,
+        algorithms: Option<&[String]>,
+        kid: &str,
+        pem: &Secret,
+    ) -> Result<Secret, ProviderError> {
+        let misconfigured = |code: &str| ProviderError::Misconfigured { code: code.to_owned() };
+        let audience = audience.ok_or_else(|| misconfigured("client_assertion_without_issuer"))?;
+        let key = ClientKey::from_pem(pem).ok_or_else(|| misconfigured("client_key_unusable"))?;
+        let accepted = |alg: &&&str| algorithms.is_none_or(|accepted| accepted.iter().any(|name| name == **alg));
+        let alg = key.algorithms().iter().find(accepted).ok_or_else(|| misconfigured("client_key_algorithm_unsupported"))?;
         let jti = BASE64_URL_SAFE_NO_PAD.encode(random::<16>(self.entropy.as_ref())?);
         let now = self.clock.now().unix_timestamp();
-        let header = json!({ "alg": name, "kid": kid, "typ": "JWT" });
+        let header = json!({ "alg": alg, "kid": kid, "typ": "JWT" });
         let claims =
             json!({ "iss": client_id, "sub": client_id, "aud": audience, "jti": jti, "iat": now, "exp": now + ASSERTION_LIFETIME });
         let part = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, alg.algorithm()).map_err(|_| unusable())?;
-        Ok(Secret::new(format!("{signed}.{signature}")))
+        let signature = key.sign(alg, signed.as_bytes()).ok_or_else(|| misconfigured("client_key_unusable"))?;
+        Ok(Secret::new(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))))
     }
 }
 
-/// A PKCS#8 key, with the algorithm that it signs by.
-fn signing_key(pem: &Secret) -> Option<(Alg, &'static str, EncodingKey)> {
-    let pem = pem.expose().as_bytes();
-    if let Ok(key) = EncodingKey::from_rsa_pem(pem) {
-        return Some((Alg::Rs256, "RS256", key));
-    }
-    if let Ok(key) = EncodingKey::from_ec_pem(pem) {
-        return Some((Alg::Es256, "ES256", key));
-    }
-    EncodingKey::from_ed_pem(pem).ok().map(|key| (Alg::EdDsa, "EdDSA", key))
-}
-
-/// A form POST with the client's proof: revocation (RFC 7009) and pushed authorization requests (RFC 9126) look like this.
+/// A form POST with the client's proof: revocation (RFC 7009) and pushed authorization requests (RFC 9126) look like this. The
+/// latter name the client in any case (RFC 9126 section 2.1).
 pub(super) fn form_request(
     endpoint: &Url,
     client_id: &str,
@@ -95,9 +118,12 @@ pub(super) fn form_request(
 ) -> Result<Request<Vec<u8>>, ProviderError> {
     let unusable = || ProviderError::Misconfigured { code: "endpoint_not_a_url".to_owned() };
     let mut form = Serializer::new(String::new());
-    for (name, value) in parameters.iter().filter(|(name, _)| *name != "client_id") {
-        form.append_pair(name, value);
-    }
+    form.extend_pairs(parameters);
+    let name_client = |form: &mut Serializer<'_, String>| {
+        if !parameters.iter().any(|(name, _)| *name == "client_id") {
+            form.append_pair("client_id", client_id);
+        }
+    };
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(endpoint.as_str())
@@ -106,16 +132,14 @@ pub(super) fn form_request(
     match proof {
         Proof::Basic(secret) => request = request.header(AUTHORIZATION, basic(client_id, secret).ok_or_else(unusable)?),
         Proof::Post(secret) => {
-            form.append_pair("client_id", client_id).append_pair("client_secret", secret.expose());
+            name_client(&mut form);
+            form.append_pair("client_secret", secret.expose());
         }
         Proof::Assertion(assertion) => {
-            form.append_pair("client_id", client_id)
-                .append_pair("client_assertion_type", ASSERTION_TYPE)
-                .append_pair("client_assertion", assertion.expose());
+            name_client(&mut form);
+            form.append_pair("client_assertion_type", ASSERTION_TYPE).append_pair("client_assertion", assertion.expose());
         }
-        Proof::Public => {
-            form.append_pair("client_id", client_id);
-        }
+        Proof::Public => name_client(&mut form),
     }
     request.body(form.finish().into_bytes()).map_err(|_| unusable())
 }

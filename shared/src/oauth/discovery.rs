@@ -1,9 +1,11 @@
 //! What an issuer says about itself (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3), and what the directory says about
 //! providers that say nothing.
 //!
-//! 1. The document is fetched from a path below the issuer; its `issuer` must be the configured one to the letter.
+//! 1. The document is fetched from a path below the issuer, where OpenID providers have it, else from the path of RFC 8414; its
+//!    `issuer` must be the configured one to the letter.
 //! 2. Its endpoints must be such that requests may go to them.
-//! 3. It serves for an hour, and for a day while the issuer cannot be reached. Failures are forgotten after seconds.
+//! 3. A provider that does not speak of PKCE is warned of, once per document: it gets PKCE all the same (RFC 9700 section 4.8).
+//! 4. It serves for an hour, and for a day while the issuer cannot be reached. Failures are forgotten after seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -28,13 +30,13 @@ const STALE: Duration = Duration::hours(24);
 const FAILURE: Duration = Duration::seconds(3);
 
 /// Where a provider does what.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Endpoints {
     /// Absent for providers that have none.
     pub(super) issuer: Option<String>,
     pub(super) authorization: Url,
     pub(super) token: Url,
-    /// Always there where there is an issuer.
+    /// Always there at an OpenID provider.
     pub(super) jwks: Option<Url>,
     pub(super) userinfo: Option<Url>,
     pub(super) revocation: Option<Url>,
@@ -45,14 +47,8 @@ pub(super) struct Endpoints {
     pub(super) sends_issuer: bool,
     /// By what its `id_tokens` may be signed.
     pub(super) id_token_algs: Vec<Alg>,
-}
-
-impl Endpoints {
-    /// What a client assertion is addressed to: the issuer, as a single text, so that no other server can be its audience
-    /// (RFC 7523bis; security item 37). Providers without an issuer get the endpoint that it is sent to.
-    pub(super) fn assertion_audience(&self) -> &str {
-        self.issuer.as_deref().unwrap_or(self.token.as_str())
-    }
+    /// By which algorithms a client assertion may be signed (RFC 8414 section 2); untold if absent.
+    pub(super) assertion_algs: Option<Vec<String>>,
 }
 
 /// The documents of every issuer that was asked.
@@ -79,17 +75,7 @@ impl Discovery {
             Kind::Oidc { issuer, revocation_endpoint } => {
                 let discovered = self.discovered(issuer).await?;
                 let Some(revocation) = revocation_endpoint else { return Ok(discovered) };
-                Endpoints {
-                    issuer: discovered.issuer.clone(),
-                    authorization: discovered.authorization.clone(),
-                    token: discovered.token.clone(),
-                    jwks: discovered.jwks.clone(),
-                    userinfo: discovered.userinfo.clone(),
-                    revocation: Some(revocation.clone()),
-                    pushed_authorization: discovered.pushed_authorization.clone(),
-                    id_token_algs: discovered.id_token_algs.clone(),
-                    ..*discovered
-                }
+                Endpoints { revocation: Some(revocation.clone()), ..(*discovered).clone() }
             }
             Kind::OAuth2 { authorization_endpoint, token_endpoint, userinfo_endpoint, revocation_endpoint, .. } => {
                 let (userinfo, revocation) = (userinfo_endpoint.clone(), revocation_endpoint.clone());
@@ -140,15 +126,22 @@ impl Discovery {
             return Err(not_a_url());
         }
         let now = self.clock.now();
-        let document = match get_object(&self.http, &below(&parsed, ".well-known/openid-configuration"), now).await {
+        let (document, openid) = match get_object(&self.http, &below(&parsed, ".well-known/openid-configuration"), now).await {
             // An authorization server that is no OpenID provider has its document elsewhere (RFC 8414 section 3.1).
-            Err(ProviderError::Unavailable { status: Some(404), .. }) => get_object(&self.http, &rfc8414(&parsed), now).await?,
-            other => other?,
+            Err(ProviderError::Unavailable { status: Some(404), .. }) => (get_object(&self.http, &rfc8414(&parsed), now).await?, false),
+            other => (other?, true),
         };
-        self.read(issuer, &document)
+        let endpoints = self.read(issuer, &document, openid)?;
+        if !strings(&document, "code_challenge_methods_supported").is_some_and(|methods| methods.iter().any(|method| method == "S256")) {
+            tracing::warn!(
+                issuer,
+                "the provider does not say that it supports PKCE with S256; it is sent all the same, and state and nonce are held to"
+            );
+        }
+        Ok(endpoints)
     }
 
-    fn read(&self, issuer: &str, document: &Map<String, Value>) -> Result<Endpoints, ProviderError> {
+    fn read(&self, issuer: &str, document: &Map<String, Value>, openid: bool) -> Result<Endpoints, ProviderError> {
         let invalid = |why| ProviderError::AnswerInvalid { why };
         if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(invalid("its metadata is of another issuer"));
@@ -161,17 +154,22 @@ impl Discovery {
         };
         let flag = |name: &str| document.get(name) == Some(&Value::Bool(true));
         let missing = || invalid("its metadata lacks an endpoint");
+        let jwks = endpoint("jwks_uri")?;
+        if openid && jwks.is_none() {
+            return Err(missing());
+        }
         Ok(Endpoints {
             issuer: Some(issuer.to_owned()),
             authorization: endpoint("authorization_endpoint")?.ok_or_else(missing)?,
             token: endpoint("token_endpoint")?.ok_or_else(missing)?,
-            jwks: Some(endpoint("jwks_uri")?.ok_or_else(missing)?),
+            jwks,
             userinfo: endpoint("userinfo_endpoint")?,
             revocation: endpoint("revocation_endpoint")?,
             pushed_authorization: endpoint("pushed_authorization_request_endpoint")?,
             requires_pushed_authorization: flag("require_pushed_authorization_requests"),
             sends_issuer: flag("authorization_response_iss_parameter_supported"),
             id_token_algs: id_token_algs(document),
+            assertion_algs: strings(document, "token_endpoint_auth_signing_alg_values_supported"),
         })
     }
 }
@@ -197,9 +195,15 @@ impl Endpoints {
             pushed_authorization: None,
             requires_pushed_authorization: false,
             sends_issuer: false,
+            assertion_algs: None,
             id_token_algs: Vec::new(),
         }
     }
+}
+
+/// The texts of a list in the metadata; `None` if it has no such list.
+fn strings(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+    Some(document.get(name)?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 impl Slot {

@@ -6,6 +6,7 @@
 //! 4. A failure says whether the request can have reached the provider: a code must not be sent twice.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -93,13 +94,21 @@ impl From<Undelivered> for ProviderError {
 impl Http {
     /// Builds the client. It fails only if TLS cannot be set up.
     pub fn new(egress: Egress) -> Result<Self, Unavailable> {
-        let with_roots = trusted_roots().map(|roots| builder(egress).tls_certs_only(roots).build());
+        let lookup: Lookup = Arc::new(system_lookup);
+        let with_roots = trusted_roots().map(|roots| builder(egress, &lookup).tls_certs_only(roots).build());
         // A machine without one of the known files (or with a root that does not parse) is no Lambda: the platform's verifier serves it.
         let client = match with_roots {
             Some(Ok(client)) => Ok(client),
-            Some(Err(_)) | None => builder(egress).build(),
+            Some(Err(_)) | None => builder(egress, &lookup).build(),
         };
         let client = client.map_err(|e| Unavailable::new("set up TLS towards identity providers", e))?;
+        Ok(Self { client, allow_loopback: egress.allow_loopback })
+    }
+
+    /// A client that trusts other roots and asks another resolver, for servers that tests run themselves.
+    #[cfg(test)]
+    pub(super) fn elsewhere(egress: Egress, roots: Vec<reqwest::Certificate>, lookup: Lookup) -> Result<Self, reqwest::Error> {
+        let client = builder(egress, &lookup).tls_certs_only(roots).build()?;
         Ok(Self { client, allow_loopback: egress.allow_loopback })
     }
 
@@ -154,7 +163,7 @@ impl Http {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place that gives the client its rules")]
-fn builder(egress: Egress) -> reqwest::ClientBuilder {
+fn builder(egress: Egress, lookup: &Lookup) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -166,7 +175,7 @@ fn builder(egress: Egress) -> reqwest::ClientBuilder {
         .timeout(egress.total_timeout)
         .pool_idle_timeout(IDLE)
         .user_agent("mandate") // GitHub answers nobody without one
-        .dns_resolver(Guard { allow_loopback: egress.allow_loopback })
+        .dns_resolver(Guard { allow_loopback: egress.allow_loopback, lookup: Arc::clone(lookup) })
 }
 
 fn trusted_roots() -> Option<Vec<reqwest::Certificate>> {
@@ -190,10 +199,18 @@ fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 's
     std::iter::successors(Some(error), |e| e.source()).any(<dyn std::error::Error>::is::<E>)
 }
 
-/// Resolves names, and refuses a name as a whole if one of its addresses is forbidden: whoever mixes them is up to something.
-#[derive(Debug)]
+/// Finds the addresses of a name; it may block.
+pub(super) type Lookup = Arc<dyn Fn(&str) -> std::io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+fn system_lookup(host: &str) -> std::io::Result<Vec<SocketAddr>> {
+    (host, 0).to_socket_addrs().map(Iterator::collect)
+}
+
+/// Resolves names, and refuses a name as a whole if one of its addresses is forbidden: whoever mixes them is up to something. The
+/// client asks it at every connection, and connects to what it answers: there is no second look that could see another address.
 struct Guard {
     allow_loopback: bool,
+    lookup: Lookup,
 }
 
 /// A name led to a forbidden address.
@@ -203,12 +220,11 @@ struct Forbidden;
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_loopback = self.allow_loopback;
+        let (allow_loopback, lookup) = (self.allow_loopback, Arc::clone(&self.lookup));
         Box::pin(async move {
             let host = name.as_str().to_owned();
             let local = host == "localhost";
-            let found = tokio::task::spawn_blocking(move || (host.as_str(), 0).to_socket_addrs().map(Iterator::collect::<Vec<SocketAddr>>))
-                .await??;
+            let found = tokio::task::spawn_blocking(move || lookup(&host)).await??;
             // Plain http is allowed to `localhost`, so that name has to stay on this machine.
             let fine = |a: &SocketAddr| is_allowed(a.ip(), allow_loopback) && (!local || a.ip().is_loopback());
             if found.iter().all(fine) { Ok(Box::new(found.into_iter()) as Addrs) } else { Err(Box::new(Forbidden) as Source) }

@@ -30,10 +30,15 @@ pub(super) async fn get(http: &Http, url: &Url, bearer: Option<&Secret>) -> Resu
         request = request.header(AUTHORIZATION, value);
     }
     let request = request.body(Vec::new()).map_err(|_| ProviderError::Misconfigured { code: "endpoint_not_a_url".to_owned() })?;
-    http.send(request).await.map_err(|undelivered| match undelivered {
+    http.send(request).await.map_err(unlost)
+}
+
+/// Why there is no answer to a request by which nothing can be lost.
+pub(super) fn unlost(undelivered: Undelivered) -> ProviderError {
+    match undelivered {
         Undelivered::Lost(source) => ProviderError::Unavailable { status: None, retry_after: None, source: Some(source) },
         other => other.into(),
-    })
+    }
 }
 
 /// What an answer other than 200 means.

@@ -1,8 +1,8 @@
 //! The public keys of issuers (RFC 7517), kept per URL.
 //!
 //! 1. Keys serve for ten minutes, and for an hour while the issuer cannot be reached: a removed key stops working within that.
-//! 2. A `kid` that is not among them may be new (OpenID Connect Core section 10.1.1): the keys are fetched again, but at most once
-//!    in five minutes, whoever invents how many.
+//! 2. A `kid` that is not among them may be new (OpenID Connect Core section 10.1.1), and so may the key of a token that names none
+//!    and that no key here has signed: the keys are fetched again, but at most once in five minutes, whoever invents how many.
 //! 3. One request at a time is under way; the others wait for its answer.
 
 use std::collections::HashMap;
@@ -92,7 +92,8 @@ impl Jwks {
         let slot = self.slot(uri);
         let mut slot = slot.lock().await;
         let (keys, just_fetched) = self.current(uri, &mut slot).await?;
-        if jwt.kid.is_none() || keys.iter().any(|key| key.fits(jwt)) {
+        let sufficient = if jwt.kid.is_some() { keys.iter().any(|key| key.fits(jwt)) } else { judge(&keys, jwt).is_ok() };
+        if sufficient {
             return Ok(keys);
         }
         let now = self.clock.now();

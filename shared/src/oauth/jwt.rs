@@ -84,6 +84,10 @@ impl<'a> Jwt<'a> {
         if token.len() > MAX_BYTES {
             return Err("it is longer than 16 KiB");
         }
+        // RFC 7516 section 3.1: a JWE has five parts. Nobody was given a key of ours to encrypt to.
+        if token.bytes().filter(|b| *b == b'.').count() == 4 {
+            return Err("it is encrypted");
+        }
         let (signed, signature) = token.rsplit_once('.').ok_or("it is not a JWS")?;
         let (header, claims) = signed.split_once('.').ok_or("it is not a JWS")?;
         let header = decode(header).ok_or("its header is not base64url of strict JSON")?;

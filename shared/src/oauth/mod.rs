@@ -35,7 +35,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use url::Url;
 
 pub use api_token::ApiTokenVerifier;
 pub use egress::{Egress, Http};
@@ -47,13 +46,13 @@ use self::jwks::Unverified;
 use self::token_endpoint::Grant;
 use crate::domain::authorization::Identity;
 use crate::domain::caller::Person;
-use crate::domain::connection::{ClientAuthentication, Connection, Kind};
+use crate::domain::connection::{ClientAuthentication, Connection, Dialect, Kind};
 use crate::domain::secret::Secret;
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::ClientSecrets;
 use crate::ports::provider::{
-    AuthorizationRequest, AuthorizationUrls, CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError, ProviderMetadata,
-    RefreshAnswer, Refreshes, Revocation, Revocations, TokenAnswer, UserInfo,
+    AuthorizationRequest, AuthorizationUrl, AuthorizationUrls, CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError,
+    ProviderMetadata, RefreshAnswer, Refreshes, Revocation, Revocations, TokenAnswer, UserInfo,
 };
 
 /// Speaks with identity providers.
@@ -120,15 +119,20 @@ impl Provider {
     /// What every token request needs: metadata and client credentials, from their caches when they are warm.
     async fn ready(&self, connection: &Connection) -> Result<(Arc<Endpoints>, Vec<Proof>), ProviderError> {
         let endpoints = self.discovery.endpoints(connection).await?;
-        let proofs = self.proofs(connection, endpoints.assertion_audience()).await?;
+        let proofs = self.proofs_at(connection, &endpoints).await?;
         Ok((endpoints, proofs))
     }
 
     /// Step 2: a code is not spent on an identity that could not be proved.
     async fn ready_to_exchange(&self, connection: &Connection) -> Result<(Arc<Endpoints>, Vec<Proof>), ProviderError> {
         let (endpoints, proofs) = self.ready(connection).await?;
-        if let Some(jwks) = &endpoints.jwks {
-            self.jwks.warm(jwks).await?;
+        match &endpoints.jwks {
+            Some(jwks) if connection.is_openid() => self.jwks.warm(jwks).await?,
+            None if connection.is_openid() => return Err(ProviderError::AnswerInvalid { why: "its metadata lacks a jwks_uri" }),
+            _ if endpoints.issuer.is_some() && endpoints.userinfo.is_none() => {
+                return Err(ProviderError::Misconfigured { code: "identity_without_openid_and_userinfo".to_owned() });
+            }
+            _ => {}
         }
         Ok((endpoints, proofs))
     }
@@ -161,7 +165,11 @@ impl Provider {
 
 #[async_trait]
 impl AuthorizationUrls for Provider {
-    async fn authorization_url(&self, connection: &Connection, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
+    async fn authorization_url(
+        &self,
+        connection: &Connection,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<AuthorizationUrl, ProviderError> {
         self.make_url(connection, request).await
     }
 }
@@ -191,12 +199,13 @@ impl CodeExchanges for Provider {
         let (endpoints, proofs) = self.ready_to_exchange(connection).await?;
         let grant = Grant::Code(exchange);
         let (tokens, identity) = match connection.kind {
-            Kind::Oidc { .. } => {
+            Kind::Oidc { .. } if connection.is_openid() => {
                 let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;
                 let identity = self.id_token_identity(connection, &endpoints, exchange, &redeemed.tokens, &redeemed.rest).await;
                 (redeemed.tokens, identity)
             }
-            Kind::OAuth2 { .. } => {
+            // Without the scope `openid` there is no id_token: whoever the access token belongs to is asked for.
+            Kind::Oidc { .. } | Kind::OAuth2 { .. } => {
                 let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;
                 let identity = self.plain_identity(connection, endpoints.userinfo.as_ref(), &redeemed.tokens, &redeemed.rest).await;
                 (redeemed.tokens, identity)
@@ -229,6 +238,9 @@ impl Refreshes for Provider {
         let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;
         let identity = match redeemed.rest.get("id_token").and_then(Value::as_str) {
             Some(id_token) => self.hold_to_person(connection, &endpoints, &redeemed.tokens, id_token, person),
+            None if token_endpoint::dialect(connection) == Dialect::Slack => {
+                dialects::slack::hold_to_person(connection, &redeemed.rest, person)
+            }
             None => Ok(()),
         };
         Ok(RefreshAnswer { tokens: redeemed.tokens, identity })

@@ -8,6 +8,7 @@ use super::Provider;
 use super::classify::{classify, is_wrong_secret, retry_after};
 use super::client_authentication::form_request;
 use super::dialects::error_of;
+use super::discovery::Endpoints;
 use super::egress::Answer;
 use super::token_endpoint::dialect;
 use crate::domain::connection::{Connection, Dialect, Kind};
@@ -28,17 +29,16 @@ impl Provider {
         }
         let endpoints = self.discovery.endpoints(connection).await?;
         let Some(endpoint) = &endpoints.revocation else { return Ok(Revoked::Unsupported) };
-        let audience = endpoints.assertion_audience();
-        if dialect(connection) == Dialect::GitHub {
-            let Some(access_token) = access_token else { return Ok(Revoked::Unsupported) };
-            let proofs = self.proofs(connection, audience).await?;
-            return self.delete_token(endpoint, &connection.client_id, &proofs, access_token, receipts).await;
+        match dialect(connection) {
+            Dialect::Slack => return self.revoke_at_slack(endpoint, refresh_token, access_token, receipts).await,
+            Dialect::GitHub => return self.delete_pair(connection, &endpoints, endpoint, refresh_token, access_token, receipts).await,
+            Dialect::Standard => {}
         }
         if let Some(token) = refresh_token {
-            self.revoke_one(connection, endpoint, audience, token, RevokedToken::Refresh, receipts).await?;
+            self.revoke_one(connection, endpoint, &endpoints, token, RevokedToken::Refresh, receipts).await?;
         }
         let Some(token) = access_token else { return Ok(Revoked::Done) };
-        match self.revoke_one(connection, endpoint, audience, token, RevokedToken::Access, receipts).await {
+        match self.revoke_one(connection, endpoint, &endpoints, token, RevokedToken::Access, receipts).await {
             // The grant is gone; the access token goes with it, or by its own end (RFC 7009 section 2.2.1).
             Err(ProviderError::Refused { .. } | ProviderError::InvalidGrant) if refresh_token.is_some() => Ok(Revoked::Done),
             Err(ProviderError::Refused { code }) if code == "unsupported_token_type" => Ok(Revoked::Unsupported),
@@ -50,7 +50,7 @@ impl Provider {
         &self,
         connection: &Connection,
         endpoint: &Url,
-        audience: &str,
+        endpoints: &Endpoints,
         token: &Secret,
         what: RevokedToken,
         receipts: &mut Vec<Receipt>,
@@ -58,7 +58,7 @@ impl Provider {
         let dialect = dialect(connection);
         let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
         // An assertion works once, so each request has its own (RFC 7523 section 3).
-        for proof in &self.proofs(connection, audience).await? {
+        for proof in &self.proofs_at(connection, endpoints).await? {
             let parameters = [("token", token.expose()), ("token_type_hint", what.as_str())];
             let request = form_request(endpoint, &connection.client_id, proof, &parameters)?;
             let answer = self.send_for_receipt(request, what, receipts).await?;

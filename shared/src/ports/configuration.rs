@@ -26,7 +26,7 @@ pub enum ClientCredential {
     Key {
         /// Its key id.
         kid: String,
-        /// PKCS#8 in PEM.
+        /// The private key in PEM.
         pem: Secret,
     },
 }

@@ -45,11 +45,24 @@ pub struct AuthorizationRequest<'a> {
     pub hints: &'a Hints,
 }
 
+/// A URL that a browser opens.
+#[derive(Debug)]
+pub struct AuthorizationUrl {
+    /// The provider's authorization endpoint with all parameters, or with the name of those that were pushed.
+    pub url: Url,
+    /// For how long the provider keeps what was pushed to it (RFC 9126 section 2.2).
+    pub pushed_for: Option<Duration>,
+}
+
 /// Makes authorization URLs.
 #[async_trait]
 pub trait AuthorizationUrls: Send + Sync {
     /// The URL that a browser opens.
-    async fn authorization_url(&self, connection: &Connection, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError>;
+    async fn authorization_url(
+        &self,
+        connection: &Connection,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<AuthorizationUrl, ProviderError>;
 }
 
 /// What the metadata says about the `iss` parameter of an authorization response (RFC 9207).

@@ -10,6 +10,7 @@ use super::document;
 use super::faults::Faults;
 use super::node::{Node, Read};
 use super::source::SecretSource;
+use crate::client_key::ClientKey;
 use crate::domain::ids::ConnectionId;
 use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
@@ -25,6 +26,11 @@ impl SecretClientSecrets {
     #[must_use]
     pub fn new(source: Arc<SecretSource>, secret_id: String) -> Self {
         Self(Cached::new(source, secret_id, "read the client secrets", parse_client_secrets))
+    }
+
+    /// Reads the secret, to find out whether it can be.
+    pub async fn read(&self) -> Result<(), Unavailable> {
+        self.0.current().await.map(drop)
     }
 
     /// Client secrets that never change, from their text.
@@ -70,13 +76,13 @@ fn credential(node: &Node<'_>) -> Read<ClientCredential> {
     Ok(ClientCredential::Key { kid: kid?, pem: pem? })
 }
 
+/// A key that does not sign is found here, when the function starts, and not when somebody signs in.
 fn private_key(node: &Node<'_>) -> Read<Secret> {
-    let pem = node.any_text()?.trim();
-    let body = pem.strip_prefix("-----BEGIN PRIVATE KEY-----").and_then(|rest| rest.strip_suffix("-----END PRIVATE KEY-----"));
-    if body.is_some_and(|body| body.trim().len() >= 32) {
-        Ok(Secret::new(pem.to_owned()))
+    let pem = Secret::new(node.any_text()?.to_owned());
+    if ClientKey::from_pem(&pem).is_some() {
+        Ok(pem)
     } else {
-        Err(node.fault("must be a PKCS#8 private key in PEM"))
+        Err(node.fault("must be a private key in PEM: RSA of at least 2048 bits, P-256 or Ed25519, not encrypted"))
     }
 }
 
@@ -114,7 +120,7 @@ mod tests {
                 "$[\"conn b\"]: must have as its name a connection id (1–128 characters of [A-Za-z0-9_-])",
                 "conn_a[1]: must be a client secret, or a key with kid and pem",
                 "conn_a[2]: must have 1 to 4096 characters, none of them a control character",
-                "conn_a[3].pem: must be a PKCS#8 private key in PEM",
+                "conn_a[3].pem: must be a private key in PEM: RSA of at least 2048 bits, P-256 or Ed25519, not encrypted",
                 "conn_a[3].extra: unknown field",
                 "conn_a[4].kid: is required",
                 "conn_a[4].pem: is required",

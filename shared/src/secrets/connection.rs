@@ -14,9 +14,18 @@ use crate::domain::scopes::Scopes;
 /// Ten years: more is a slip of the hand, and would overflow times computed from it.
 const LONGEST_SECONDS: u64 = 315_360_000;
 
-/// Reserved names that an operator may give a value to, since some providers hand out refresh tokens only for `prompt=consent`. A
-/// caller has fields of their own for them.
-const DEFAULT_HINTS: [&str; 4] = ["domain_hint", "max_age", "prompt", "screen_hint"];
+/// Reserved names that an operator may give a value to, since some providers hand out refresh tokens only for `prompt=consent`, and
+/// Slack asks for a person's scopes beside a bot's by `user_scope`. A caller has fields of their own for them.
+const DEFAULT_HINTS: [&str; 5] = ["domain_hint", "max_age", "prompt", "screen_hint", "user_scope"];
+
+/// Whether the clients whose requests are pushed to their providers (RFC 9126) can prove themselves there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushingClients {
+    /// The client secrets are at hand, or whoever reads the directory pushes nothing.
+    MayProveThemselves,
+    /// A function that pushes, and is not given the client secrets.
+    HaveNoProof,
+}
 
 /// What could be read of a connection. The parts that are compared with other connections are there even if others have faults.
 pub(super) struct Sketch<'a> {
@@ -35,7 +44,7 @@ pub(super) struct Client {
 }
 
 /// Reads a connection.
-pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes) -> Sketch<'a> {
+pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes, pushing: PushingClients) -> Sketch<'a> {
     let nothing = Sketch { path: node.path().to_owned(), id: None, client: None, connection: None };
     let Ok(object) = node.object() else { return nothing };
 
@@ -55,6 +64,9 @@ pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes) -> Sketch<'a> {
     let max_concurrent_refreshes = object.or("max_concurrent_refreshes", 32, concurrency);
     let pushed_authorization_requests = object.or("pushed_authorization_requests", false, Node::flag);
     object.done(&kind::FIELDS, "is not a field of this kind of connection");
+    if let (Ok(kind), Ok(method), Ok(pushed)) = (&kind, &client_authentication, &pushed_authorization_requests) {
+        proof(&object, kind, *method, *pushed, pushing);
+    }
 
     if let (Ok(Kind::WorkOs { .. }), Ok(ClientAuthentication::PrivateKeyJwt)) = (&kind, &client_authentication)
         && let Some(place) = object.optional("token_endpoint_auth_method")
@@ -93,6 +105,24 @@ pub(super) fn read<'a>(node: &Node<'a>, schemes: Schemes) -> Sketch<'a> {
         })
     })();
     Sketch { id: sketch_id, client, connection: connection.ok(), ..nothing }
+}
+
+/// Whether the client can do what is asked of it.
+fn proof(object: &Object<'_>, kind: &Kind, method: ClientAuthentication, pushed: bool, pushing: PushingClients) {
+    let fault = |name: &'static str, rule: &'static str| {
+        if let Some(node) = object.optional(name) {
+            node.fault(rule);
+        }
+    };
+    let discovered = matches!(kind, Kind::Oidc { .. });
+    if method == ClientAuthentication::PrivateKeyJwt && !discovered {
+        fault("token_endpoint_auth_method", "needs kind oidc, whose issuer an assertion is addressed to");
+    }
+    if pushed && !discovered {
+        fault("pushed_authorization_requests", "needs kind oidc, whose metadata names where to push to");
+    } else if pushed && pushing == PushingClients::HaveNoProof && method != ClientAuthentication::None {
+        fault("pushed_authorization_requests", "needs the client secrets, which this function is not given");
+    }
 }
 
 /// A connection id.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::cached::Cached;
-use super::connection::{self, Sketch};
+use super::connection::{self, PushingClients, Sketch};
 use super::document;
 use super::endpoint::{Query, Schemes, url};
 use super::faults::Faults;
@@ -26,10 +26,12 @@ pub type DirectoryFaults = Faults;
 pub struct SecretDirectories(Cached<Directory>);
 
 impl SecretDirectories {
-    /// The directory in the secret with this id. `development` allows loopback providers whatever the environment says.
+    /// The directory in the secret with this id. `development` allows loopback providers whatever the environment says. `pushing`
+    /// is whether its reader could prove the clients whose requests it may have to push.
     #[must_use]
-    pub fn new(source: Arc<SecretSource>, secret_id: String, development: bool) -> Self {
-        Self(Cached::new(source, secret_id, "read the directory", move |text| parse_directory(text, development)))
+    pub fn new(source: Arc<SecretSource>, secret_id: String, development: bool, pushing: PushingClients) -> Self {
+        let parse = move |text: &str| document::read(text, |root| read(root, development, pushing).ok());
+        Self(Cached::new(source, secret_id, "read the directory", parse))
     }
 
     /// A directory that never changes.
@@ -49,10 +51,10 @@ impl Directories for SecretDirectories {
 /// Reads a directory, or says everything that is wrong with it. `development` allows loopback providers whatever the environment
 /// says (design section 9).
 pub fn parse_directory(text: &str, development: bool) -> Result<Directory, DirectoryFaults> {
-    document::read(text, |root| read(root, development).ok())
+    document::read(text, |root| read(root, development, PushingClients::MayProveThemselves).ok())
 }
 
-fn read(root: &Node<'_>, development: bool) -> Read<Directory> {
+fn read(root: &Node<'_>, development: bool, pushing: PushingClients) -> Read<Directory> {
     let object = root.object()?;
     let environments = [("production", Environment::Production), ("staging", Environment::Staging)];
     let environment = object.must("environment", |node| node.one_of(&environments));
@@ -66,7 +68,7 @@ fn read(root: &Node<'_>, development: bool) -> Read<Directory> {
     let error_doc_base = object.must("error_doc_base", error_doc_base);
     let api_tokens = object.must("api_tokens", |node| api_tokens(node, schemes));
     let redirect_uris = object.or("redirect_uris", RedirectUris::default(), |node| redirect_uris(node, assumed));
-    let connections = object.must("connections", |node| connections(node, schemes));
+    let connections = object.must("connections", |node| connections(node, schemes, pushing));
     let default_connection = default_connection(&object, connections.as_ref().ok().map(|(ids, _)| ids.as_slice()));
     object.done_all();
     Ok(Directory {
@@ -161,8 +163,8 @@ fn redirect_uris(node: &Node<'_>, environment: Environment) -> Read<RedirectUris
     Err(Recorded)
 }
 
-fn connections(node: &Node<'_>, schemes: Schemes) -> Read<(Vec<ConnectionId>, Vec<Arc<Connection>>)> {
-    let sketches: Vec<_> = node.items()?.iter().map(|item| connection::read(item, schemes)).collect();
+fn connections(node: &Node<'_>, schemes: Schemes, pushing: PushingClients) -> Read<(Vec<ConnectionId>, Vec<Arc<Connection>>)> {
+    let sketches: Vec<_> = node.items()?.iter().map(|item| connection::read(item, schemes, pushing)).collect();
     let mut ids: HashMap<&ConnectionId, &str> = HashMap::new();
     for Sketch { path, id, .. } in &sketches {
         let Some((place, id)) = id else { continue };

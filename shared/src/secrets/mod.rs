@@ -23,6 +23,7 @@ mod state_keys;
 mod static_api_key;
 
 pub use client_secrets::{SecretClientSecrets, parse_client_secrets};
+pub use connection::PushingClients;
 pub use directory::{DirectoryFaults, SecretDirectories, parse_directory};
 pub use faults::{Fault, Faults};
 pub use sealing::StateKeys;

@@ -13,7 +13,6 @@ use url::Url;
 use super::Call;
 use super::audit::Act;
 use crate::domain::caller::Caller;
-use crate::domain::connection::Kind;
 use crate::domain::directory::{Directory, Selector, SelectorError};
 use crate::domain::flow::{Flow, ReturnTo, URL_LIFETIME};
 use crate::domain::ids::{AuthorizationId, FlowId};
@@ -54,7 +53,7 @@ pub struct Request {
     pub authorization_id: Option<AuthorizationId>,
 }
 
-/// A URL that lives ten minutes and works once.
+/// A URL that lives ten minutes, or as long as the provider keeps a pushed request if that is shorter, and works once.
 #[derive(Debug)]
 pub struct Created {
     /// The provider's authorization endpoint with all parameters.
@@ -109,7 +108,7 @@ impl CreateUrl {
             return Err(CreateUrlError::ScreenHint);
         }
         let mut scopes = request.provider_scopes.filter(|s| !s.is_empty()).unwrap_or_else(|| connection.scopes.clone());
-        if matches!(connection.kind, Kind::Oidc { .. }) && connection.allowed_scopes.contains("openid") {
+        if connection.is_openid() {
             scopes = scopes.with("openid");
         }
         if !connection.allowed_scopes.covers(&scopes) {
@@ -137,7 +136,9 @@ impl CreateUrl {
             scopes: &flow.scopes,
             hints: &request.hints,
         };
-        let url = self.urls.authorization_url(connection, &asked).await.map_err(CreateUrlError::Provider)?;
+        let made = self.urls.authorization_url(connection, &asked).await.map_err(CreateUrlError::Provider)?;
+        // A provider may forget a pushed request before our state ends: then the URL ends with it.
+        let expires_at = made.pushed_for.map_or(expires_at, |kept| expires_at.min(now.saturating_add(kept)));
         Act {
             action: "create",
             outcome: "ok",
@@ -148,6 +149,6 @@ impl CreateUrl {
             ..Act::default()
         }
         .record(call);
-        Ok(Created { url, expires_at })
+        Ok(Created { url: made.url, expires_at })
     }
 }

@@ -192,6 +192,14 @@ impl Refresher {
         for_workflow: bool,
     ) -> Result<Refreshed, CipherError> {
         let commit = self.sealed_commit(connection, claimed, &answer, at_hand, for_workflow)?;
+        if answer.scopes.as_ref().is_some_and(|told| !claimed.scopes.covers(told)) {
+            tracing::warn!(
+                signal = "refresh_scope_growth",
+                request_id = call.request_id.as_str(),
+                authorization = claimed.id.as_str(),
+                "a refresh told of scopes that the person did not grant; they are not recorded"
+            );
+        }
         let give_up = call.deadline.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
@@ -237,7 +245,8 @@ impl Refresher {
         let last_used_at = if for_workflow { Some(self.clock.now()) } else { claimed.last_used_at };
         Ok(RefreshCommit {
             credential,
-            scopes: answer.scopes.clone().unwrap_or_else(|| claimed.scopes.clone()),
+            // A refresh may narrow what was granted, and never widen it (RFC 6749 section 6).
+            scopes: answer.scopes.as_ref().map_or_else(|| claimed.scopes.clone(), |told| claimed.scopes.common(told)),
             access_expires_at,
             access_lifetime: access.lifetime,
             reauthorize_by: reauthorize_by(connection, claimed.authorized_at, refreshed_at, access_expires_at, true),

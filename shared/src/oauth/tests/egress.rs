@@ -6,58 +6,125 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
+use super::provider::text;
 use super::scripted::Reply;
 use super::world::{World, http};
 use crate::oauth::{Egress, Http};
-use crate::ports::provider::{ProviderError, ProviderMetadata};
+use crate::ports::provider::{ProviderError, ProviderMetadata, Revocations, UserInfo};
+
+/// Where no request of production may go.
+const HOSTILE: &[&str] = &[
+    "http://example.com/",
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://2130706433/",
+    "https://0x7f.1/",
+    "https://0177.0.0.1/",
+    "https://[::1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:a00:1]/",
+    "https://169.254.169.254/latest/meta-data/",
+    "https://169.254.170.2/v2/credentials",
+    "https://[fd00:ec2::254]/",
+    "https://10.0.0.1/",
+    "https://192.168.0.1/",
+    "https://172.16.9.9/",
+    "https://100.64.0.1/",
+    "https://0.0.0.0/",
+    "https://0/",
+    "https://224.0.0.1/",
+    "https://255.255.255.255/",
+    "https://[fe80::1]/",
+    "https://[ff02::1]/",
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://user@example.com/",
+    "https://:p@example.com/",
+    "https://example.com:9001/",
+    "https://127.0.0.1:9001/",
+    "http://127.0.0.1/",
+    "http://localhost/",
+    "https://[64:ff9b::a9fe:a9fe]/",
+    "https://[2002:7f00:1::]/",
+    "https://198.18.0.1/",
+    // The same addresses in the spellings that parsers know.
+    "https://127.0.0.1./",
+    "https://127.0.1/",
+    "https://0x7f000001/",
+    "https://017700000001/",
+    "https://0x7f.0x0.0x0.0x1/",
+    "https://127.255.255.254/",
+    "https://%31%32%37.0.0.1/",
+    "https://１２７.0.0.1/",
+    "https://①②⑦.0.0.1/",
+    "https://127。0。0。1/",
+    "https://[0:0:0:0:0:0:0:1]/",
+    "https://[::127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[0:0:0:0:0:ffff:127.0.0.1]/",
+    "https://[::]/",
+    "https://0x0/",
+    "https://00000000/",
+    "https://169.254.169.254.:443/",
+    "https://0xa9fea9fe/",
+    "https://2852039166/",
+    "https://0251.0376.0251.0376/",
+    "https://169.254.43518/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[::ffff:a9fe:a9fe]/",
+    "https://[64:ff9b::10.0.0.1]/",
+    "https://[64:ff9b:1::a9fe:a9fe]/",
+    "https://[2001:0:7f00:1::]/",
+    "https://[2001:db8::1]/",
+    "https://[fec0::1]/",
+    "https://[fc00::1]/",
+    "https://[fd12:3456:789a::1]/",
+    "https://[100::1]/",
+    "https://[4000::1]/",
+    "https://[5f00::1]/",
+    "https://[ff0e::1]/",
+    "https://10.255.255.255/",
+    "https://0xa.0.0.1/",
+    "https://012.0.0.1/",
+    "https://167772161/",
+    "https://172.31.255.255/",
+    "https://192.168.255.255/",
+    "https://192.0.0.170/",
+    "https://192.0.2.1/",
+    "https://192.88.99.1/",
+    "https://198.51.100.1/",
+    "https://203.0.113.1/",
+    "https://100.127.255.255/",
+    "https://233.252.0.1/",
+    "https://240.0.0.1/",
+    // Without TLS, with credentials, with the port of the Lambda runtime.
+    "http://example.com:443/",
+    "http://[2606:4700::1111]/",
+    "http://8.8.8.8/",
+    "ftp://example.com/",
+    "ws://example.com/",
+    "https://a:b@example.com/",
+    "https://token@8.8.8.8/",
+    "https://example.com:09001/",
+    "https://8.8.8.8:9001/",
+    "https://[2606:4700::1111]:9001/",
+];
 
 fn production() -> Http {
     Http::new(Egress::new(false)).unwrap()
 }
 
 async fn get(http: &Http, url: &str) -> Result<u16, ProviderError> {
-    let request = ::http::Request::get(url).body(Vec::new()).unwrap();
+    let url = Url::parse(url).map_err(|_| ProviderError::Misconfigured { code: "endpoint_not_a_url".to_owned() })?;
+    let request = ::http::Request::get(url.as_str()).body(Vec::new()).unwrap();
     http.send(request).await.map(|answer| answer.status.as_u16()).map_err(ProviderError::from)
 }
 
 #[tokio::test]
 async fn s75_s76_hostile_endpoints_are_refused_before_anything_is_sent() {
     let production = production();
-    for url in [
-        "http://example.com/",
-        "https://127.0.0.1/",
-        "https://127.1/",
-        "https://2130706433/",
-        "https://0x7f.1/",
-        "https://0177.0.0.1/",
-        "https://[::1]/",
-        "https://[::ffff:127.0.0.1]/",
-        "https://[::ffff:a00:1]/",
-        "https://169.254.169.254/latest/meta-data/",
-        "https://169.254.170.2/v2/credentials",
-        "https://[fd00:ec2::254]/",
-        "https://10.0.0.1/",
-        "https://192.168.0.1/",
-        "https://172.16.9.9/",
-        "https://100.64.0.1/",
-        "https://0.0.0.0/",
-        "https://0/",
-        "https://224.0.0.1/",
-        "https://255.255.255.255/",
-        "https://[fe80::1]/",
-        "https://[ff02::1]/",
-        "https://localhost/",
-        "https://LOCALHOST/",
-        "https://user@example.com/",
-        "https://:p@example.com/",
-        "https://example.com:9001/",
-        "https://127.0.0.1:9001/",
-        "http://127.0.0.1/",
-        "http://localhost/",
-        "https://[64:ff9b::a9fe:a9fe]/",
-        "https://[2002:7f00:1::]/",
-        "https://198.18.0.1/",
-    ] {
+    assert!(HOSTILE.len() >= 80);
+    for url in HOSTILE {
         let refused = get(&production, url).await;
         assert!(matches!(refused, Err(ProviderError::Misconfigured { .. })), "{url}: {refused:?}");
     }
@@ -113,6 +180,56 @@ async fn s38_redirects_are_not_followed_and_bodies_end() {
     assert!(other.server.seen("/elsewhere").is_empty());
     assert_eq!(Egress::new(false).connect_timeout, Duration::from_secs(3));
     assert_eq!(Egress::new(false).total_timeout, Duration::from_secs(10));
+}
+
+/// A server that answers nonsense at one of a provider's endpoints, and what is then said of it. Nothing is believed, nothing lasts.
+#[tokio::test]
+async fn s38_every_endpoint_is_held_to_the_same_limits() {
+    type Nonsense = fn() -> Reply;
+    let away = || Reply::Text(302, "", vec![("location", "/elsewhere".to_owned())]);
+    let table: [(Nonsense, &str, &str); 4] = [
+        (|| Reply::Drip, "provider is not available", "provider's answer was lost"),
+        (|| Reply::Silence, "provider is not available", "provider's answer was lost"),
+        (|| Reply::Endless, "it is larger than 256 KiB", "it is larger than 256 KiB"),
+        (away, "it is a redirect", "it is a redirect"),
+    ];
+    for (nonsense, read, redeemed) in table {
+        for path in ["/.well-known/openid-configuration", "/jwks", "/userinfo", "/token", "/revoke"] {
+            let world = World::new().await;
+            world.server.once(path, nonsense());
+            let told = match path {
+                "/userinfo" => world.provider.userinfo(&world.connection, &text("at")).await.unwrap_err().to_string(),
+                "/revoke" => {
+                    world.provider.revoke_tokens(&world.connection, Some(&text("rt")), None).await.outcome.unwrap_err().to_string()
+                }
+                _ => world.exchange().await.unwrap_err().to_string(),
+            };
+            let expected = if matches!(path, "/token" | "/revoke") { redeemed } else { read };
+            assert!(told.contains(expected), "{path}: {told}");
+            assert_eq!(world.server.seen(path).len(), 1, "{path} is asked once");
+            assert!(world.server.seen("/elsewhere").is_empty());
+        }
+    }
+}
+
+/// `{"access_token":"a","token_type":"Bearer"}`, compressed by gzip.
+const GZIPPED: [u8; 57] = [
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 171, 86, 74, 76, 78, 78, 45, 46, 142, 47, 201, 207, 78, 205, 83, 178, 82, 74, 84, 210, 81, 2, 179,
+    227, 75, 42, 11, 82, 129, 2, 78, 169, 137, 69, 169, 69, 74, 181, 0, 149, 97, 115, 43, 42, 0, 0, 0,
+];
+
+#[tokio::test]
+async fn s38_nothing_is_decompressed_and_nothing_compressed_is_asked_for() {
+    let world = World::new().await;
+    for encoding in ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip"] {
+        world.server.once("/token", Reply::Bytes(GZIPPED.to_vec(), vec![("content-encoding", encoding.to_owned())]));
+        let told = world.exchange().await.unwrap_err().to_string();
+        assert_eq!(told, "provider's answer is not usable: it is not a strict JSON object", "{encoding}");
+    }
+    for seen in world.server.all() {
+        let head = seen.head.to_lowercase();
+        assert!(!head.contains("accept-encoding") && !head.contains("\r\ncookie:") && !head.contains("\r\nreferer:"), "{head}");
+    }
 }
 
 #[tokio::test]

@@ -298,7 +298,7 @@ async fn url(provider: &Provider, connection: &Connection, given: Given) -> Url 
     let scopes = Scopes::parse(given.scopes).unwrap();
     let asked =
         AuthorizationRequest { redirect_uri: &redirect_uri, state: "custom state", secrets: &secrets, scopes: &scopes, hints: &hints };
-    provider.authorization_url(connection, &asked).await.unwrap()
+    provider.authorization_url(connection, &asked).await.unwrap().url
 }
 
 fn pairs(url: &Url) -> Vec<(String, String)> {

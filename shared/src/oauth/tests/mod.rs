@@ -2,11 +2,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
 
 mod api_token;
+mod client_keys;
+mod discovery;
 mod egress;
+mod environment;
 mod golden_workos;
+mod id_token_keys;
 mod keys;
+mod log;
 mod provider;
+mod pushed;
 mod scripted;
 mod sign_in;
+mod tls;
 mod workos;
 mod world;

@@ -17,8 +17,8 @@ use crate::domain::secret::Secret;
 use crate::oauth::Provider;
 use crate::ports::configuration::ClientCredential;
 use crate::ports::provider::{
-    AuthorizationRequest, AuthorizationUrls, Hints, ProviderError, ProviderMetadata, Refreshes, Revocations, Revoked, RevokedToken,
-    UserInfo,
+    AuthorizationRequest, AuthorizationUrl, AuthorizationUrls, Hints, ProviderError, ProviderMetadata, Refreshes, Revocations, Revoked,
+    RevokedToken, UserInfo,
 };
 
 fn provider() -> Provider {
@@ -26,6 +26,15 @@ fn provider() -> Provider {
 }
 
 async fn url(provider: &Provider, connection: &Connection, scopes: &str, hints: &Hints) -> Result<Url, ProviderError> {
+    request_url(provider, connection, scopes, hints).await.map(|made| made.url)
+}
+
+pub(super) async fn request_url(
+    provider: &Provider,
+    connection: &Connection,
+    scopes: &str,
+    hints: &Hints,
+) -> Result<AuthorizationUrl, ProviderError> {
     let redirect_uri = Url::parse("https://mandate.example.com/cb?a=1").unwrap();
     let (secrets, scopes) = (flow_secrets(), Scopes::parse(scopes).unwrap());
     let request = AuthorizationRequest { redirect_uri: &redirect_uri, state: "st.a-te", secrets: &secrets, scopes: &scopes, hints };
@@ -36,7 +45,7 @@ fn person(subject: &str) -> Person {
     Person { issuer: "irrelevant".to_owned(), subject: subject.to_owned() }
 }
 
-fn text(secret: &str) -> Secret {
+pub(super) fn text(secret: &str) -> Secret {
     Secret::new(secret.to_owned())
 }
 

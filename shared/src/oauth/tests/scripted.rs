@@ -13,6 +13,8 @@ pub(super) struct Seen {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) authorization: Option<String>,
+    /// Everything before the body.
+    pub(super) head: String,
     pub(super) body: String,
 }
 
@@ -27,12 +29,16 @@ impl Seen {
 pub(super) enum Reply {
     Json(u16, Value),
     Text(u16, &'static str, Vec<(&'static str, String)>),
+    /// Any bytes, with these headers.
+    Bytes(Vec<u8>, Vec<(&'static str, String)>),
     /// Reads the request, and never answers.
     Silence,
     /// Reads the request, and hangs up.
     HangUp,
     /// Announces more than it is willing to send.
     Endless,
+    /// Sends its headers, and then its body byte by byte without an end, each in good time.
+    Drip,
 }
 
 type Script = dyn Fn(&Seen) -> Option<Reply> + Send + Sync;
@@ -64,6 +70,11 @@ impl Scripted {
         self.once.lock().unwrap().push_back((path.to_owned(), reply));
     }
 
+    /// Every request, in the order of arrival.
+    pub(super) fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
     pub(super) fn seen(&self, path: &str) -> Vec<Seen> {
         self.seen.lock().unwrap().iter().filter(|seen| seen.path.split('?').next() == Some(path)).cloned().collect()
     }
@@ -88,24 +99,31 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, once: Arc<Mut
     let reply = single.or_else(|| script(&request)).unwrap_or(Reply::Text(404, "", Vec::new()));
     match reply {
         Reply::Json(status, body) => {
-            answer(&mut socket, status, &body.to_string(), &[("content-type", "application/json".to_owned())]).await;
+            answer(&mut socket, status, body.to_string().as_bytes(), &[("content-type", "application/json".to_owned())]).await;
         }
-        Reply::Text(status, body, headers) => answer(&mut socket, status, body, &headers).await,
+        Reply::Text(status, body, headers) => answer(&mut socket, status, body.as_bytes(), &headers).await,
+        Reply::Bytes(body, headers) => answer(&mut socket, 200, &body, &headers).await,
         Reply::Silence => std::future::pending().await,
         Reply::HangUp => {}
         Reply::Endless => {
             socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap_or_default();
             while socket.write_all(&[b' '; 8192]).await.is_ok() {}
         }
+        Reply::Drip => {
+            socket.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await.unwrap_or_default();
+            while socket.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
     }
 }
 
-async fn answer(socket: &mut TcpStream, status: u16, body: &str, headers: &[(&str, String)]) {
+async fn answer(socket: &mut TcpStream, status: u16, body: &[u8], headers: &[(&str, String)]) {
     let mut text = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
     }
-    socket.write_all((text + "\r\n" + body).as_bytes()).await.unwrap_or_default();
+    socket.write_all(&[text.as_bytes(), b"\r\n", body].concat()).await.unwrap_or_default();
     socket.shutdown().await.unwrap_or_default();
 }
 
@@ -133,6 +151,7 @@ async fn read(socket: &mut TcpStream) -> Option<Seen> {
         method: first.next()?.to_owned(),
         path: first.next()?.to_owned(),
         authorization: header("authorization"),
+        head: head.clone(),
         body: String::from_utf8_lossy(&bytes[head_end..]).into_owned(),
     })
 }

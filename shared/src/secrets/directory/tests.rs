@@ -211,9 +211,44 @@ fn every_fault_of_a_connection_is_named_with_its_place() {
             json!("no"),
             "connections[0].pushed_authorization_requests: must be true or false",
         ),
+        (
+            "/connections/2/pushed_authorization_requests",
+            json!(true),
+            "connections[2].pushed_authorization_requests: needs kind oidc, whose metadata names where to push to",
+        ),
+        (
+            "/connections/2/token_endpoint_auth_method",
+            json!("private_key_jwt"),
+            "connections[2].token_endpoint_auth_method: needs kind oidc, whose issuer an assertion is addressed to",
+        ),
+        (
+            "/connections/2/extra_authorization_params",
+            json!({"scope": "admin"}),
+            "connections[2].extra_authorization_params.scope: is a reserved parameter",
+        ),
+        ("/connections/2/extra_authorization_params", json!({"user_scope": "users:read", "prompt": "consent"}), ""),
     ];
     assert!(table.len() >= 40);
     check(table);
+}
+
+#[tokio::test]
+async fn s15_a_directory_that_has_a_client_push_which_nobody_here_can_prove_is_refused_by_path() {
+    let pushed = ("/connections/0/pushed_authorization_requests", json!(true));
+    let method = |method: &str| ("/connections/0/token_endpoint_auth_method", json!(method));
+    let told = async |changes: &[(&str, Value)], pushing| {
+        let source = Vault::holding(&example_with(changes)).source(&HandClock::new());
+        let directories = SecretDirectories::new(source, "directory".to_owned(), false, pushing);
+        directories.directory().await.map_or_else(|error| error.source.to_string(), |_| String::new())
+    };
+    let refused = "connections[0].pushed_authorization_requests: needs the client secrets, which this function is not given";
+    for confidential in ["client_secret_basic", "client_secret_post", "private_key_jwt"] {
+        let changes = [pushed.clone(), method(confidential)];
+        assert_eq!(told(&changes, PushingClients::HaveNoProof).await, refused, "{confidential}");
+        assert_eq!(told(&changes, PushingClients::MayProveThemselves).await, "", "{confidential}");
+    }
+    assert_eq!(told(&[pushed.clone(), method("none")], PushingClients::HaveNoProof).await, "", "a public client has nothing to prove");
+    assert_eq!(told(&[], PushingClients::HaveNoProof).await, "", "nothing is pushed");
 }
 
 #[test]
@@ -313,7 +348,8 @@ fn one_client_id_in_two_organizations_is_refused() {
 #[tokio::test]
 async fn the_adapter_tells_a_starting_function_what_is_wrong() {
     let vault = Vault::holding(&example_with(&[("/environment", json!(7))]));
-    let directories = SecretDirectories::new(vault.source(&HandClock::new()), "directory".to_owned(), false);
+    let pushing = PushingClients::MayProveThemselves;
+    let directories = SecretDirectories::new(vault.source(&HandClock::new()), "directory".to_owned(), false, pushing);
     let error = directories.directory().await.unwrap_err();
     assert_eq!(error.to_string(), "failed to read the directory");
     assert_eq!(error.source.to_string(), "environment: must be one of production, staging");
