@@ -45,6 +45,8 @@ pub struct Setup {
     pub client_secrets: Vec<(String, String)>,
     /// The same in whatever form the document knows: keys for clients that sign assertions.
     pub client_credentials: Vec<(String, Value)>,
+    /// All client secrets, as the secret holds them, instead of those.
+    pub all_client_secrets: Option<String>,
     /// Further secrets, by id.
     pub secrets: Vec<(String, String)>,
     /// The clock; one of its own if absent.
@@ -158,6 +160,9 @@ impl World {
                     secrets[connection] = json!([credential]);
                 }
                 options.client_secrets = Some(secrets.to_string());
+            }
+            if let Some(secrets) = &setup.all_client_secrets {
+                options.client_secrets = Some(secrets.clone());
             }
             match Stack::start(options).await {
                 Ok(stack) => return Self { stack, clock, browser: Browser::new().unwrap(), http: Http::new().unwrap() },
@@ -318,9 +323,14 @@ impl World {
             secrets.iter().map(move |secret| (id.to_owned(), (*secret).to_owned()))
         });
         let client_secrets = secrets.collect();
-        let connections: Vec<Value> = connections.into_iter().map(|(connection, _)| connection).collect();
-        let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().extend(connections.clone());
-        Self::with(Setup { directory: Some(Box::new(add)), client_secrets, clock, ..Setup::default() }).await
+        let connections = connections.into_iter().map(|(connection, _)| connection).collect();
+        Self::with(Setup { directory: Some(adding(connections)), client_secrets, clock, ..Setup::default() }).await
+    }
+
+    /// The demonstration's world with further connections, and these client secrets for all of them.
+    pub async fn with_secrets(connections: Vec<Value>, client_secrets: &Value, clock: Arc<ManualClock>) -> Self {
+        let (directory, all_client_secrets) = (Some(adding(connections)), Some(client_secrets.to_string()));
+        Self::with(Setup { directory, all_client_secrets, clock: Some(clock), ..Setup::default() }).await
     }
 
     /// A new authorization at the scripted provider, by redirect: its id.
@@ -429,6 +439,11 @@ impl Caller {
     pub async fn complete(&self, body: Value) -> Answer {
         self.post("/workflows/authorization/complete", body).await
     }
+}
+
+/// Adds connections to the demonstration's.
+fn adding(connections: Vec<Value>) -> Change {
+    Box::new(move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().extend(connections.clone()))
 }
 
 fn parse(text: &str) -> Value {
