@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use local::aws::{Call, Fault, Observer, Ruling, Service};
 use local::client::Answer;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tests::faults::Rule;
-use tests::provider::{Mood, Provider};
+use tests::provider::{CLIENT_SECRET, Mood, Provider};
 use tests::{Caller, Expect as _, ManualClock, World};
 use time::Duration;
 use tokio::sync::{Barrier, Notify};
@@ -194,9 +195,8 @@ async fn a_transaction_whose_answers_are_lost_until_the_deadline_is_looked_for()
 }
 
 #[tokio::test]
-async fn client_secrets_that_cannot_be_read_leave_the_flow_usable() {
+async fn s70_client_secrets_that_cannot_be_read_any_more_stop_no_sign_in() {
     let (provider, world, olivia) = empty().await;
-    let code = code(&provider, &world, &olivia, json!({})).await;
     let refused = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&refused);
     observe(
@@ -211,14 +211,33 @@ async fn client_secrets_that_cannot_be_read_leave_the_flow_usable() {
         }),
     );
     for _ in 0..2 {
-        let answer = olivia.complete(json!({ "code": code })).await;
-        answer.refused(503, "store_unavailable");
+        let code = code(&provider, &world, &olivia, json!({})).await;
+        assert_eq!(olivia.complete(json!({ "code": code })).await.is(201)["status"], "active");
+        world.pass(Duration::minutes(5));
     }
-    assert!(refused.load(Ordering::SeqCst) >= 2 * SDK_ATTEMPTS, "it was asked for");
+    assert!(refused.load(Ordering::SeqCst) >= SDK_ATTEMPTS, "they were asked for again, and the last good ones stayed in use");
+    assert_eq!((provider.seen().exchanges, provider.seen().revocations), (2, 0));
+}
+
+#[tokio::test]
+async fn a_client_without_a_secret_leaves_the_flow_usable_until_it_is_given_one() {
+    let provider = Provider::start().await;
+    let world = World::with_connections(vec![(provider.connection("conn_scripted"), &[][..])], Some(provider.clock())).await;
+    let olivia = world.olivia();
+    world.pass(Duration::minutes(1));
+    let code = code(&provider, &world, &olivia, json!({})).await;
+    for _ in 0..2 {
+        olivia.complete(json!({ "code": code })).await.refused(502, "oauth_failed");
+    }
     assert_eq!((provider.seen().exchanges, provider.seen().revocations), (0, 0));
     assert_eq!(olivia.list().await, json!([]));
 
-    world.aws().observe(None);
+    let secrets = json!({ "conn_demo": ["demonstration-client-secret"], "conn_scripted": [CLIENT_SECRET] }).to_string();
+    let put = json!({ "SecretId": world.stack.provisioned().secret_ids[1], "SecretString": secrets, "ClientRequestToken": "0".repeat(32) });
+    let headers = [("x-amz-target", "secretsmanager.PutSecretValue"), ("content-type", "application/x-amz-json-1.1")];
+    let answer = world.http.send(Method::POST, world.stack.aws_endpoint(), &headers, Some(put.to_string())).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    world.pass(Duration::minutes(4));
     let completed = olivia.complete(json!({ "code": code })).await.is(201);
     assert_eq!(completed["status"], "active");
     assert_eq!((provider.seen().exchanges, provider.seen().revocations), (1, 0));
