@@ -55,7 +55,7 @@ struct Slot {
     forced_failed: bool,
 }
 
-struct Key {
+pub(super) struct Key {
     kid: Option<String>,
     alg: Option<Alg>,
     public: DecodingKey,
@@ -161,7 +161,7 @@ fn unreachable() -> ProviderError {
 }
 
 /// With a `kid` its key must have signed; without one there must be exactly one key that can have (security item 52).
-fn judge(keys: &[Key], jwt: &Jwt<'_>) -> Result<(), &'static str> {
+pub(super) fn judge(keys: &[Key], jwt: &Jwt<'_>) -> Result<(), &'static str> {
     let mut fitting = keys.iter().filter(|key| key.fits(jwt));
     match (jwt.kid.is_some(), fitting.next(), fitting.next()) {
         (_, None, _) => Err("no key fits"),
@@ -178,7 +178,7 @@ impl Key {
     }
 
     /// A public key for signatures that this service knows (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).
-    fn read(jwk: &Map<String, Value>) -> Option<Self> {
+    pub(super) fn read(jwk: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let signs = jwk.get("use").is_none_or(|usage| usage == "sig");
         let verifies = jwk.get("key_ops").is_none_or(|ops| ops.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify")));

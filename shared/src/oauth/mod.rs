@@ -19,6 +19,9 @@ mod dialects;
 mod discovery;
 pub mod egress;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id_token;
 mod identity;
 mod jwks;

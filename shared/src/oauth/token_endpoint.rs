@@ -45,7 +45,7 @@ pub(super) struct Redeemed {
     pub(super) rest: Map<String, Value>,
 }
 
-type Response = StandardTokenResponse<Rest, BasicTokenType>;
+pub(super) type Response = StandardTokenResponse<Rest, BasicTokenType>;
 type Client<Token> = oauth2::Client<
     BasicErrorResponse,
     Response,
@@ -61,7 +61,7 @@ type Client<Token> = oauth2::Client<
 
 /// The further members of a token answer. They may be tokens: `Debug` shows none.
 #[derive(Clone, Serialize, Deserialize)]
-struct Rest(Map<String, Value>);
+pub(super) struct Rest(Map<String, Value>);
 
 impl ExtraTokenFields for Rest {}
 
@@ -151,7 +151,7 @@ pub(super) fn dialect(connection: &Connection) -> Dialect {
     }
 }
 
-fn redeemed(answer: &Response, requested_at: OffsetDateTime) -> Redeemed {
+pub(super) fn redeemed(answer: &Response, requested_at: OffsetDateTime) -> Redeemed {
     let access_token = answer.access_token().secret();
     let told = answer.expires_in().and_then(|lifetime| Duration::try_from(lifetime).ok());
     let scopes = answer.scopes().map(|scopes| granted(scopes.iter().map(|scope| scope.as_str())));

@@ -186,7 +186,7 @@ fn post(endpoint: &Url, bearer: Option<&Secret>, body: &Value) -> Result<Request
 }
 
 /// A success names no token type: it is Bearer.
-fn members(answer: &Answer, now: OffsetDateTime) -> Result<Map<String, Value>, ProviderError> {
+pub(in crate::oauth) fn members(answer: &Answer, now: OffsetDateTime) -> Result<Map<String, Value>, ProviderError> {
     let mut object = json::parse_object(&answer.body).unwrap_or_default();
     if let Some(error) = refusal(answer, &object, now) {
         return Err(error);
@@ -212,7 +212,7 @@ fn refusal(answer: &Answer, body: &Map<String, Value>, now: OffsetDateTime) -> O
     })
 }
 
-fn redeemed(rest: Map<String, Value>, requested_at: OffsetDateTime) -> Redeemed {
+pub(in crate::oauth) fn redeemed(rest: Map<String, Value>, requested_at: OffsetDateTime) -> Redeemed {
     let text = |name: &str| rest.get(name).and_then(Value::as_str).map(str::to_owned);
     let access_token = text("access_token").unwrap_or_default();
     let told = rest.get("expires_in").and_then(Value::as_i64).map(Duration::seconds);
