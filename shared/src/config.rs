@@ -57,7 +57,7 @@ impl Settings {
 
     /// Holds the settings to what a function needs.
     pub fn require(&self, needs: &[Need]) -> Result<(), Missing> {
-        let missing: Vec<_> = needs.iter().filter(|need| need.of(self).is_none()).map(|need| need.name()).collect();
+        let missing: Vec<_> = needs.iter().filter(|need| need.is_required() && need.of(self).is_none()).map(|need| need.name()).collect();
         if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
     }
 }
@@ -94,13 +94,16 @@ impl Need {
         }
     }
 
+    fn is_required(self) -> bool {
+        self != Self::ClientSecretsToPush
+    }
+
     fn of(self, settings: &Settings) -> Option<&str> {
         match self {
             Self::Table => settings.table.as_deref(),
             Self::KmsKey => settings.kms_key_id.as_deref(),
             Self::Directory => settings.directory_secret.as_deref(),
-            Self::ClientSecrets => settings.client_secrets_secret.as_deref(),
-            Self::ClientSecretsToPush => settings.client_secrets_secret.as_deref().or(Some("")),
+            Self::ClientSecrets | Self::ClientSecretsToPush => settings.client_secrets_secret.as_deref(),
             Self::StateKeys => settings.state_keys_secret.as_deref(),
             Self::RescueQueue => settings.rescue_queue_url.as_deref(),
         }

@@ -1,6 +1,6 @@
 //! The whole life of authorizations at GitHub, through the real handlers: sign-in in both modes, refresh, refusals for good and in
 //! passing, hand-out, check and revocation (contract sections 6 to 10).
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
 
 use local::client::Answer;
 use serde_json::{Value, json};
@@ -11,6 +11,9 @@ use time::Duration;
 use url::Url;
 
 const CONNECTION: &str = "conn_github";
+
+/// Addresses: whether each is the primary one, and whether it is verified.
+type Addresses = Vec<(&'static str, bool, bool)>;
 
 async fn world(app: App) -> (GitHub, World, Caller) {
     let github = GitHub::start(app).await;
@@ -91,7 +94,6 @@ async fn directly_the_primary_verified_address_must_be_the_callers() {
     let (github, world, olivia) = world(App::OAuth).await;
     direct(&github, &world, &olivia).await.page(200);
     assert_eq!(olivia.list().await[0]["email"], "ops@example.com");
-    type Addresses = Vec<(&'static str, bool, bool)>;
     let table: [(Option<&'static str>, Addresses); 7] = [
         // The profile shows what a person likes, and proves nothing.
         (Some("ops@example.com"), vec![("mallory@elsewhere.example", true, true)]),

@@ -107,8 +107,8 @@ impl Http {
 
     /// A client that trusts other roots and asks another resolver, for servers that tests run themselves.
     #[cfg(test)]
-    pub(super) fn elsewhere(egress: Egress, roots: Vec<reqwest::Certificate>, lookup: Lookup) -> Result<Self, reqwest::Error> {
-        let client = builder(egress, &lookup).tls_certs_only(roots).build()?;
+    pub(super) fn elsewhere(egress: Egress, roots: Vec<reqwest::Certificate>, lookup: &Lookup) -> Result<Self, reqwest::Error> {
+        let client = builder(egress, lookup).tls_certs_only(roots).build()?;
         Ok(Self { client, allow_loopback: egress.allow_loopback })
     }
 

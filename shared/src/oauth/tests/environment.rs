@@ -27,10 +27,10 @@ fn told(name: &str) -> Option<String> {
 }
 
 /// Runs one of the ignored tests below with this environment, and nothing else of ours in it.
-async fn inside(test: &'static str, environment: Vec<(&'static str, String)>) {
+async fn inside(name: &'static str, environment: Vec<(&'static str, String)>) {
     let run = move || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "--ignored", "--nocapture", &format!("oauth::tests::environment::{test}")]);
+        command.args(["--exact", "--ignored", "--nocapture", &format!("oauth::tests::environment::{name}")]);
         command.env_remove("NO_PROXY").env_remove("no_proxy").envs(environment);
         command.output().unwrap()
     };

@@ -104,11 +104,12 @@ impl Server {
     }
 }
 
-fn loopback(_: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
+/// Every name is this machine.
+fn loopback() -> Lookup {
+    Arc::new(|_: &str| Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]))
 }
 
-fn http(authority: &Authority, allow_loopback: bool, lookup: Lookup) -> Http {
+fn http(authority: &Authority, allow_loopback: bool, lookup: &Lookup) -> Http {
     let egress = Egress { allow_loopback, connect_timeout: Duration::from_secs(2), total_timeout: Duration::from_secs(2) };
     Http::elsewhere(egress, vec![authority.root()], lookup).unwrap()
 }
@@ -121,7 +122,7 @@ async fn get(http: &Http, url: &str) -> Result<u16, ProviderError> {
 #[tokio::test]
 async fn s12_s38_only_a_server_with_a_good_certificate_for_its_name_is_spoken_with() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let http = http(&authority, true, Arc::new(loopback));
+    let http = http(&authority, true, &loopback());
     let name = "idp.example";
     for versions in [&[&TLS12][..], &[&TLS13][..]] {
         let server = Server::of(authority.certify(name), versions).await;
@@ -160,7 +161,7 @@ async fn begins(reply: &'static [u8]) -> (u16, Arc<Mutex<Vec<u8>>>) {
     (port, heard)
 }
 
-/// The versions that a ClientHello offers (RFC 8446 section 4.2.1).
+/// The versions that a `ClientHello` offers (RFC 8446 section 4.2.1).
 fn offered(hello: &[u8]) -> Vec<u16> {
     let number = |at: usize| u16::from_be_bytes([hello[at], hello[at + 1]]);
     // Record and handshake headers, version, random; then session id, cipher suites and compression, each with its length.
@@ -180,15 +181,16 @@ fn offered(hello: &[u8]) -> Vec<u16> {
     Vec::new()
 }
 
+/// A `ServerHello` of TLS 1.1: version 3.2, no session, `TLS_RSA_WITH_AES_128_CBC_SHA`.
+const TLS_1_1: &[u8] = &[
+    0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+    0, 0, 0x2f, 0,
+];
+
 #[tokio::test]
 async fn s38_nothing_older_than_tls_1_2_is_offered_or_taken() {
-    let http = http(&Authority::new(), true, Arc::new(loopback));
-    // A ServerHello of TLS 1.1: version 3.2, no session, TLS_RSA_WITH_AES_128_CBC_SHA.
-    const OLD: &[u8] = &[
-        0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
-        7, 0, 0, 0x2f, 0,
-    ];
-    let (port, heard) = begins(OLD).await;
+    let http = http(&Authority::new(), true, &loopback());
+    let (port, heard) = begins(TLS_1_1).await;
     assert!(matches!(get(&http, &format!("https://idp.example:{port}/")).await, Err(ProviderError::Unavailable { status: None, .. })));
     let mut versions = offered(&heard.lock().unwrap());
     versions.sort_unstable();
@@ -197,7 +199,7 @@ async fn s38_nothing_older_than_tls_1_2_is_offered_or_taken() {
 
 #[tokio::test]
 async fn s12_a_server_without_tls_is_not_spoken_with() {
-    let http = http(&Authority::new(), true, Arc::new(loopback));
+    let http = http(&Authority::new(), true, &loopback());
     let (port, heard) = begins(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
     assert!(matches!(get(&http, &format!("https://idp.example:{port}/")).await, Err(ProviderError::Unavailable { status: None, .. })));
     assert!(!heard.lock().unwrap().windows(3).any(|part| part == b"GET"), "not a word in clear");
@@ -220,7 +222,7 @@ async fn s76_a_name_that_turns_to_another_address_is_judged_by_the_one_that_is_c
     // Loopback stands for the public address that a name has at first: it is allowed here, and a private one is not.
     let first: IpAddr = Ipv4Addr::LOCALHOST.into();
     let resolving = |found: Vec<Vec<IpAddr>>| *answers.lock().unwrap() = found;
-    let http = self::http(&authority, true, Arc::clone(&lookup));
+    let http = self::http(&authority, true, &lookup);
     resolving(vec![vec![first]]);
     assert_eq!(get(&http, &url).await.unwrap(), 200);
     assert!(answers.lock().unwrap().is_empty(), "one look for one connection");
@@ -239,7 +241,7 @@ async fn s76_a_name_that_turns_to_another_address_is_judged_by_the_one_that_is_c
     }
     assert_eq!(server.counted(), (1, 1), "nobody was connected to");
     // With the rules of production the first address would not have been spoken with either.
-    let strict = self::http(&authority, false, lookup);
+    let strict = self::http(&authority, false, &lookup);
     resolving(vec![vec![first]]);
     assert!(matches!(get(&strict, &url).await, Err(ProviderError::Misconfigured { .. })));
     assert_eq!(server.counted(), (1, 1));
@@ -247,6 +249,7 @@ async fn s76_a_name_that_turns_to_another_address_is_judged_by_the_one_that_is_c
 
 #[tokio::test]
 async fn s76_a_name_without_an_address_is_a_provider_that_is_down() {
-    let http = http(&Authority::new(), false, Arc::new(|_: &str| Err(io::Error::other("no such name"))));
+    let nowhere: Lookup = Arc::new(|_: &str| Err(io::Error::other("no such name")));
+    let http = http(&Authority::new(), false, &nowhere);
     assert!(matches!(get(&http, "https://idp.example/").await, Err(ProviderError::Unavailable { status: None, .. })));
 }
