@@ -10,6 +10,7 @@
 //! * [`conformance`]: an identity provider that lies on request.
 //! * [`github`], [`slack`], [`pushing`]: counterparts that behave and misbehave as GitHub, Slack, and providers with pushed requests do;
 //!   [`script`]: what they have in common.
+//! * [`table`]: what is in the table, looked at past the API.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
 //! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test may stop where it stands")]
@@ -25,6 +26,7 @@ pub mod provider;
 pub mod pushing;
 pub mod script;
 pub mod slack;
+pub mod table;
 pub mod tokens;
 pub mod workos;
 pub mod world;

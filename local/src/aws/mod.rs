@@ -38,6 +38,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Response, Uri, header};
+use futures_util::stream;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -186,8 +187,10 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
     let parsed = serde_json::from_slice(&body);
     let request = parsed.as_ref().unwrap_or(&Value::Null);
     let ruling = aws.watch.rule(Call { service, operation, request }).await;
-    if let Ruling::Refuse(fault) = ruling {
-        return fault.into_response(Some(service));
+    match &ruling {
+        Ruling::Refuse(fault) => return fault.clone().into_response(Some(service)),
+        Ruling::HangUp => return broken_off(),
+        Ruling::Pass | Ruling::RefuseAfter(_) | Ruling::HangUpAfter => {}
     }
     let outcome = match (service, parsed) {
         // Dynoxide answers malformed bodies itself, as DynamoDB would.
@@ -197,8 +200,15 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
     };
     match ruling {
         Ruling::RefuseAfter(fault) => fault.into_response(Some(service)),
-        Ruling::Pass | Ruling::Refuse(_) => outcome.unwrap_or_else(|fault| fault.into_response(Some(service))),
+        Ruling::HangUpAfter => broken_off(),
+        Ruling::Pass | Ruling::Refuse(_) | Ruling::HangUp => outcome.unwrap_or_else(|fault| fault.into_response(Some(service))),
     }
+}
+
+/// An answer that ends in the middle: the server can do nothing but close the connection.
+fn broken_off() -> Response<Body> {
+    let broken = stream::once(async { Err::<Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset)) });
+    Response::new(Body::from_stream(broken))
 }
 
 async fn answer(aws: &Arc<Aws>, service: Service, operation: &str, request: Value) -> Result<Value, Fault> {

@@ -28,6 +28,10 @@ pub enum Ruling {
     Refuse(Fault),
     /// It is handled, its answer is thrown away, and the fault is the answer: a lost answer.
     RefuseAfter(Fault),
+    /// It is not handled; the connection breaks.
+    HangUp,
+    /// It is handled, and the connection breaks before the answer is there.
+    HangUpAfter,
 }
 
 /// Looks at every request before it is handled. An observer may wait, to hold a request at a barrier.

@@ -202,11 +202,15 @@ impl Replace {
             let batch = self.index.bindings_of(&caller.organization, &request.from, last.as_ref(), BATCH).await?;
             let Some(end) = batch.last() else { break };
             last = Some(end.workflow.clone());
+            let is_last = batch.len() < BATCH;
             let movable = progress.refuse(batch, &granted);
             if request.dry_run {
                 progress.note(movable, || Outcome::WouldMove);
             } else {
                 self.move_batch(call, movable, &to.id, &mut granted, progress).await?;
+            }
+            if is_last {
+                break;
             }
         }
         Ok(())
