@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -161,6 +161,7 @@ impl Provider {
             .route("/authorize", get(front::authorize))
             .route("/token", post(token))
             .route("/revoke", post(revoke))
+            .route("/token-of-github", delete(delete_token))
             .route("/userinfo", get(userinfo))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&inner), front::reached))
             .with_state(Arc::clone(&inner));
@@ -188,6 +189,18 @@ impl Provider {
             "client_id": CLIENT_ID, "token_endpoint_auth_method": "client_secret_basic",
             "scopes": ["openid", "email", "offline_access"], "allowed_scopes": ["openid", "email", "offline_access", "sites:read"],
             "default_access_lifetime": 3600,
+        })
+    }
+
+    /// A connection to it that speaks GitHub's dialect.
+    #[must_use]
+    pub fn github_connection(&self, id: &str) -> Value {
+        let issuer = self.issuer();
+        json!({
+            "id": id, "provider": "github", "organization_id": null, "linked": true, "kind": "oauth2", "dialect": "github",
+            "authorization_endpoint": format!("{issuer}/authorize"), "token_endpoint": format!("{issuer}/token"),
+            "userinfo_endpoint": format!("{issuer}/userinfo"), "revocation_endpoint": format!("{issuer}/token-of-github"),
+            "client_id": CLIENT_ID, "token_endpoint_auth_method": "client_secret_basic", "scopes": ["repo"], "allowed_scopes": ["repo"],
         })
     }
 
@@ -414,6 +427,16 @@ async fn revoke(State(inner): State<Arc<Inner>>, Form(form): Form<Vec<(String, S
         }
     }
     StatusCode::OK
+}
+
+/// As GitHub revokes: by the access token, in a JSON body.
+async fn delete_token(State(inner): State<Arc<Inner>>, Json(body): Json<Value>) -> StatusCode {
+    lock(&inner.seen).revocations += 1;
+    match lock(&inner.script).mood {
+        Mood::Down => StatusCode::SERVICE_UNAVAILABLE,
+        _ if lock(&inner.issued).iter().any(|token| body["access_token"] == token.as_str()) => StatusCode::NO_CONTENT,
+        _ => StatusCode::NOT_FOUND,
+    }
 }
 
 async fn userinfo(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Json<Value> {

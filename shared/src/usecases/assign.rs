@@ -114,12 +114,22 @@ impl Assign {
 
     /// Unbinds.
     pub async fn unbind(&self, call: &Call, caller: &Caller, workflow: &WorkflowId) -> Result<(), AssignError> {
+        let result = self.unbind_following(call, caller, workflow).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(error) => error.word(),
+        };
+        record(call, caller, "unassign", outcome, result.as_ref().ok(), workflow);
+        result.map(drop)
+    }
+
+    /// The authorization that let the workflow go.
+    async fn unbind_following(&self, call: &Call, caller: &Caller, workflow: &WorkflowId) -> Result<AuthorizationId, AssignError> {
         let mut tries: i32 = 0;
         while tries == 0 || call.has(TRY_TIME, self.clock.now()) {
             let previous = self.store.binding(&caller.organization, workflow).await?.ok_or(AssignError::NotBound)?;
             if self.store.unbind(&previous).await? {
-                record(call, caller, "unassign", "ok", Some(&previous.authorization), workflow);
-                return Ok(());
+                return Ok(previous.authorization);
             }
             tries += 1;
             self.clock.sleep(Duration::milliseconds(10) * tries.min(20)).await;

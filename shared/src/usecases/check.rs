@@ -81,6 +81,27 @@ impl From<CipherError> for CheckError {
 impl Check {
     /// Checks an authorization of the caller's organization.
     pub async fn check(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<Report, CheckError> {
+        let result = self.report(call, caller, directory, id).await;
+        let outcome = match &result {
+            Ok(report) if report.ok => "ok",
+            Ok(report) => report.reason.unwrap_or("not_ok"),
+            Err(CheckError::NotFound) => "authorization_not_found",
+            Err(CheckError::Unavailable(_)) => "unavailable",
+            Err(CheckError::Cipher(_)) => "undecryptable",
+        };
+        Act {
+            action: "check",
+            outcome,
+            actor: Some(&caller.person),
+            organization: Some(&caller.organization),
+            authorization: Some(id),
+            ..Act::default()
+        }
+        .record(call);
+        result
+    }
+
+    async fn report(&self, call: &Call, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<Report, CheckError> {
         let read = self
             .store
             .authorization(&caller.organization, id)
@@ -89,26 +110,15 @@ impl Check {
             .ok_or(CheckError::NotFound)?;
         let (now_is, failure) = self.prove(call, directory, read).await?;
         let missing_scopes = now_is.scopes.missing(&now_is.required());
-        let reason = now_is.status.reason().map(Reason::as_str).or(failure);
-        let report = Report {
+        Ok(Report {
             ok: now_is.status == Status::Active && failure.is_none() && missing_scopes.is_empty(),
             status: now_is.status,
             checked_at: self.clock.now(),
             missing_scopes,
             access_expires_at: now_is.access_expires_at,
+            reason: now_is.status.reason().map(Reason::as_str).or(failure),
             scopes: now_is.scopes,
-            reason,
-        };
-        Act {
-            action: "check",
-            outcome: if report.ok { "ok" } else { report.reason.unwrap_or("not_ok") },
-            actor: Some(&caller.person),
-            organization: Some(&caller.organization),
-            authorization: Some(id),
-            ..Act::default()
-        }
-        .record(call);
-        Ok(report)
+        })
     }
 
     /// The record as it stands after the provider was asked, and what failed in passing.
