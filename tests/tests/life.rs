@@ -298,7 +298,7 @@ async fn a_provider_that_never_answers_is_given_up_after_seven_days() {
 async fn s85_a_revoke_among_binds_wins_alone_or_not_at_all() {
     let world = World::start().await;
     let olivia = world.olivia();
-    for round in 0..12 {
+    for round in 0..25 {
         let id = world.authorize(&olivia, "usr_olivia").await;
         let path = format!("/workflows/authorization/{id}");
         let names: Vec<String> = (0..6).map(|n| format!("fl_{round}_{n}")).collect();
@@ -327,6 +327,7 @@ async fn s85_a_revoke_among_binds_wins_alone_or_not_at_all() {
             found += usize::from(olivia.get(&format!("/workflows/{name}/authorization")).await.status == 200);
         }
         assert_eq!(found, succeeded, "every acknowledged bind is there, and no other");
+        world.records().await.are_counted_exactly();
         if revoke.status == 204 {
             assert_eq!(succeeded, 0, "no bind succeeds beside a revoke");
             olivia.get(&path).await.refused(404, "authorization_not_found");
