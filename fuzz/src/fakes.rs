@@ -222,12 +222,7 @@ impl RefreshStore for Fakes {
     ) -> Result<Option<Authorization>, Unavailable> {
         Ok(Some(Authorization { lease: Some(lease.clone()), ..read.clone() }))
     }
-    async fn claim_due(
-        &self,
-        _: &DueItem,
-        _: &shared::domain::authorization::Lease,
-        _: OffsetDateTime,
-    ) -> Result<DueClaim, Unavailable> {
+    async fn claim_due(&self, _: &DueItem, _: &shared::domain::authorization::Lease, _: OffsetDateTime) -> Result<DueClaim, Unavailable> {
         Ok(DueClaim::Otherwise(None))
     }
     async fn commit_refresh(&self, _: &Authorization, _: &RefreshCommit) -> Result<Committed, Unavailable> {
@@ -285,7 +280,11 @@ impl BindingStore for Fakes {
     async fn unbind(&self, _: &Binding) -> Result<bool, Unavailable> {
         Ok(true)
     }
-    async fn authorization_to_bind(&self, organization: &OrganizationId, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable> {
+    async fn authorization_to_bind(
+        &self,
+        organization: &OrganizationId,
+        id: &AuthorizationId,
+    ) -> Result<Option<Authorization>, Unavailable> {
         Ok(self.authorization(organization, id))
     }
 }

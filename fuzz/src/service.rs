@@ -170,6 +170,13 @@ impl Service {
         Self { directory, fakes, keys, handlers }
     }
 
+    /// Invokes every function with an event that somebody made up. It is answered or refused.
+    pub fn invoke(&self, event: &Value) {
+        for (_, handler) in &self.handlers {
+            let _ = wait(event::serve(Arc::clone(handler), event.clone(), Context::default()));
+        }
+    }
+
     /// Sends a request to the function that the gateway would choose.
     pub fn send(&self, request: &Request<'_>) -> Answer {
         let method = Method::from_bytes(request.method.as_bytes()).unwrap_or_default();

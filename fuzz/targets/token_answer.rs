@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use fuzz::fakes::NOW;
 use fuzz::service::SERVICE;
+use http::StatusCode;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 use shared::domain::connection::{Connection, Dialect, Kind};
@@ -12,12 +13,23 @@ use shared::json;
 use shared::oauth::fuzzing::{Told, read_identity, read_token_answer, read_workos_answer};
 use shared::ports::provider::{ProviderError, TokenAnswer};
 
-fuzz_target!(|data: &[u8]| {
+/// The good ones are understood: a target that refuses everything finds nothing.
+fn begin() {
+    let told = |body: &'static [u8]| Told { status: StatusCode::OK, retry_after: None, body, now: NOW };
+    let plain = told(br#"{"access_token":"at-1","token_type":"Bearer","expires_in":"3600","scope":"a,b"}"#);
+    assert!(read_token_answer(&plain, Dialect::Standard).is_ok() && read_token_answer(&plain, Dialect::GitHub).is_ok());
+    let slack = told(br#"{"ok":true,"authed_user":{"id":"U1","access_token":"xoxp-1","token_type":"user"}}"#);
+    assert!(read_token_answer(&slack, Dialect::Slack).is_ok());
+    let own = told(br#"{"user":{"id":"user_1"},"access_token":"at-1","refresh_token":"rt-1"}"#);
+    assert!(read_workos_answer(&own, workos()).is_ok_and(|(_, identity)| identity.is_ok()));
+}
+
+fuzz_target!(init: begin(), |data: &[u8]| {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (head, body) = (String::from_utf8_lossy(&data[..end]).into_owned(), data.get(end + 1..).unwrap_or_default());
     let mut words = head.splitn(3, ' ');
-    let (dialect, status) = (words.next().unwrap_or_default(), words.next().and_then(|word| word.parse().ok()));
-    let status = status.unwrap_or_default();
+    let dialect = words.next().unwrap_or_default();
+    let status = words.next().and_then(|word| word.parse().ok()).unwrap_or(StatusCode::OK);
     let told = Told { status, retry_after: words.next(), body, now: NOW };
 
     // The strict reader sees what the lenient one sees, or nothing.

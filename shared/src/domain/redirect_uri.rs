@@ -7,7 +7,7 @@
 
 use url::{Host, Url};
 
-/// No redirect URI is longer, in bytes: it travels sealed in `state`, whose URL has to stay short (security item 13).
+/// No redirect URI is longer, in bytes: it travels sealed in `state`, which is part of a URL itself.
 const MAX_BYTES: usize = 2048;
 /// No name in the DNS is longer, as text without its last dot (RFC 1035 section 2.3.4) …
 const MAX_NAME: usize = 253;

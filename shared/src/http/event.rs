@@ -7,10 +7,17 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
+use http::header::{HOST, HeaderName};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Request, RequestExt as _, Response, Service, service_fn};
 use serde_json::Value;
+use url::Url;
+
+/// What proxies set to tell the scheme.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// A query that no route takes.
+const MALFORMED: &str = "malformed";
 
 /// More headers than the gateway lets through in its 10,240 bytes, and fewer than make a header map panic.
 const MAX_HEADERS: usize = 4096;
@@ -34,10 +41,7 @@ pub async fn serve(handler: Arc<dyn Handler>, event: Value, context: Context) ->
         return Err(NotAnHttpEvent(None));
     }
     let mut event: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|e| NotAnHttpEvent(Some(e)))?;
-    if !has_a_body_that_decodes(&event) {
-        return Err(NotAnHttpEvent(None));
-    }
-    mend(&mut event);
+    mend(&mut event)?;
     let mut adapter = Adapter::from(service_fn(move |request: Request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, std::convert::Infallible>(handler.handle(request).await) }
@@ -46,26 +50,31 @@ pub async fn serve(handler: Arc<dyn Handler>, event: Value, context: Context) ->
     serde_json::to_value(response).map_err(|e| NotAnHttpEvent(Some(e)))
 }
 
-/// API Gateway passes on what clients wrote, and `lambda_http` takes it for granted that it makes a URL. What does not is put out
-/// of the way, so that the function refuses the request in the contract's words: no route has the path `/`, and no route takes
-/// the query parameter `malformed`. Nothing here depends on which host was asked, by which scheme, or at which stage.
-fn mend(event: &mut ApiGatewayV2httpRequest) {
-    let makes_a_uri = |path: &str, query: &str| format!("https://localhost{path}?{query}").parse::<Uri>().is_ok();
-    event.headers.remove(http::header::HOST);
+/// API Gateway passes on what clients wrote, and `lambda_http` takes it for granted that it makes a URI, and that a body is what
+/// it is said to be; it panics over anything else, which would end the sandbox.
+///
+/// Host, scheme and stage are left out: where this service is reached is configured, and nothing here asks for them. A path or a query
+/// that makes no URI is put out of the way, so that the function refuses the request in the contract's words: no route has the path
+/// `/`, and no route takes the query parameter `malformed`.
+fn mend(event: &mut ApiGatewayV2httpRequest) -> Result<(), NotAnHttpEvent> {
+    if event.is_base64_encoded && event.body.as_ref().is_some_and(|body| STANDARD.decode(body).is_err()) {
+        return Err(NotAnHttpEvent(None));
+    }
+    event.headers.remove(HOST);
+    event.headers.remove(X_FORWARDED_PROTO);
     event.request_context.domain_name = None;
     event.request_context.stage = None;
-    let path = event.raw_path.as_deref().unwrap_or_default();
-    if !path.starts_with('/') || !makes_a_uri(path, "") {
+    let makes_a_uri = |path: &str, query: &str| format!("{path}?{query}").parse::<Uri>().is_ok();
+    let path = event.raw_path.as_deref().filter(|path| path.starts_with('/'));
+    let path = path.and_then(|path| Url::parse(&format!("http://localhost{path}")).ok()).map(|url| url.path().to_owned());
+    let path = path.filter(|path| makes_a_uri(path, MALFORMED)).unwrap_or_else(|| {
         event.raw_path = Some("/".to_owned());
+        "/".to_owned()
+    });
+    if event.raw_query_string.as_deref().is_some_and(|query| !makes_a_uri(&path, query)) {
+        event.raw_query_string = Some(MALFORMED.to_owned());
     }
-    if event.raw_query_string.as_deref().is_some_and(|query| !makes_a_uri("/", query)) {
-        event.raw_query_string = Some("malformed".to_owned());
-    }
-}
-
-/// The gateway encodes what is no text; what it cannot have encoded is not its event.
-fn has_a_body_that_decodes(event: &ApiGatewayV2httpRequest) -> bool {
-    !event.is_base64_encoded || event.body.as_deref().is_none_or(|body| STANDARD.decode(body).is_ok())
+    Ok(())
 }
 
 /// When the runtime will stop this invocation.
@@ -73,4 +82,88 @@ fn has_a_body_that_decodes(event: &ApiGatewayV2httpRequest) -> bool {
 pub fn deadline(request: &Request) -> Option<time::OffsetDateTime> {
     let context = request.lambda_context_ref()?;
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(context.deadline) * 1_000_000).ok().filter(|_| context.deadline > 0)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Answers with what it got.
+    struct Echo;
+
+    #[async_trait]
+    impl Handler for Echo {
+        async fn handle(&self, request: Request) -> Response<Body> {
+            Response::new(Body::Text(format!("{}?{}", request.raw_http_path(), request.uri().query().unwrap_or_default())))
+        }
+    }
+
+    async fn served(change: impl FnOnce(&mut Value)) -> Result<String, NotAnHttpEvent> {
+        let mut event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/workflows/authorization", "rawQueryString": "limit=1",
+            "headers": { "host": "api.example.com", "x-forwarded-proto": "https" }, "body": null, "isBase64Encoded": false,
+            "requestContext": { "domainName": "api.example.com", "stage": "$default", "http": { "method": "GET", "path": "/" } },
+        });
+        change(&mut event);
+        let answer = serve(Arc::new(Echo), event, Context::default()).await?;
+        Ok(answer["body"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn s58_no_host_scheme_or_stage_of_an_event_is_believed_or_stumbled_over() {
+        for odd in ["", "api.example.com", "x:y", "a:b:c", "x:70000", "[::1", "a b", "\\", "%", "xn--a", "\u{e9}", "javascript", "http:"] {
+            for place in ["/headers/host", "/headers/x-forwarded-proto", "/requestContext/domainName", "/requestContext/stage"] {
+                let answer = served(|event| *event.pointer_mut(place).unwrap() = odd.into()).await.unwrap();
+                assert_eq!(answer, "/workflows/authorization?limit=1", "{place} {odd:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn s58_a_path_or_query_that_makes_no_uri_is_one_that_no_route_takes() {
+        let long = |text: &str| text.repeat(40_000);
+        for (path, query, expected) in [
+            ("/a", "x=1", "/a?x=1"),
+            ("", "x=1", "/?x=1"),
+            ("a", "x=1", "/?x=1"),
+            ("/\u{e9}", "x=1", "/\u{e9}?x=1"),
+            ("/a b", "x=1", "/a b?x=1"),
+            ("//a", "x=1", "//a?x=1"),
+            (&format!("/{}", long("\u{e9}")), "x=1", "/?x=1"),
+            (&format!("/{}", long("aa")), "x=1", "/?x=1"),
+            ("/a", "x y", "/a?malformed"),
+            ("/a", "\u{7f}", "/a?malformed"),
+            ("/a", &long("xx"), "/a?malformed"),
+        ] {
+            let answer = served(|event| {
+                event["rawPath"] = path.into();
+                event["rawQueryString"] = query.into();
+            });
+            assert_eq!(answer.await.unwrap(), expected, "{:.20} {query:.20}", path);
+        }
+        let both = served(|event| {
+            event["rawPath"] = format!("/{}", long("a")).into();
+            event["rawQueryString"] = long("x").into();
+        });
+        assert!(both.await.unwrap().ends_with("a?malformed"), "each fits, both together do not");
+    }
+
+    #[tokio::test]
+    async fn s58_what_is_no_event_of_the_gateway_is_refused() {
+        for body in ["%", "a", "Zm9v!", "Zm9", "\u{e9}"] {
+            let refused = served(|event| {
+                event["body"] = body.into();
+                event["isBase64Encoded"] = true.into();
+            });
+            assert!(refused.await.is_err(), "{body}");
+        }
+        for place in ["/version", "/requestContext", "/requestContext/http", "/requestContext/http/method", "/headers", "/rawPath"] {
+            for odd in [json!(1), json!([]), json!("\u{0}"), json!({ "a": { "b": 1 } })] {
+                let answer = served(|event| *event.pointer_mut(place).unwrap() = odd.clone()).await;
+                assert!(answer.is_err() || place == "/rawPath", "{place} {odd}");
+            }
+        }
+    }
 }
