@@ -114,7 +114,7 @@ async fn fill(stack: &Stack, size: u64) {
     let client = Client::new(&sdk);
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let name = stack.provisioned().table.clone();
-    let table = Arc::new(Table::new(client.clone(), &name, clock.clone()));
+    let table = Arc::new(Table::new(client.clone(), &name, clock.clone(), entropy.clone()));
     let keyring = Keyring::new(aws_sdk_kms::Client::new(&sdk), &stack.provisioned().key_id, table, clock, entropy);
     let organization = OrganizationId::try_from("org_demo").unwrap();
     let sealer = keyring.sealer(&organization).await.unwrap();
