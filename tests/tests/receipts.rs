@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use local::aws::{Call, Fault, Observer, Ruling};
 use serde_json::{Value, json};
 use shared::system::SystemClock;
@@ -284,6 +285,26 @@ async fn nobody_signs_in_again_for_what_is_being_revoked_or_deleted() {
         olivia.complete(json!({ "code": code })).await.refused(404, "authorization_not_found");
         assert_eq!(provider.seen().exchanges, exchanges, "its code was not spent");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_end_of_an_authorization_is_announced_once_however_many_find_out() {
+    let (provider, world, olivia) = scripted().await;
+    let id = world.authorize_at(&provider, &olivia).await;
+    world.bind(&olivia, "fl_1", &id).await;
+    provider.end_grants();
+    world.pass(Duration::HOUR);
+    for answer in join_all((0..20).map(|_| olivia.token(&id, json!({ "workflow_id": "fl_1" })))).await {
+        answer.refused(409, "needs_reauthorization");
+    }
+    olivia.post(&format!("{}/check", path(&id)), json!({})).await.is(200);
+    world.run_schedule().await;
+    assert_eq!(audited("status_change", &id), [pair("needs_reauthorization", "")]);
+    assert_eq!(provider.seen().refreshes, 1);
+    olivia.delete("/workflows/fl_1/authorization").await.is(204);
+    olivia.delete(&path(&id)).await.is(204);
+    olivia.delete(&path(&id)).await.is(204);
+    assert_eq!(audited("status_change", &id), [pair("needs_reauthorization", ""), pair("revoking", "")]);
 }
 
 #[tokio::test]

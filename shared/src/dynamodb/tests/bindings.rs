@@ -48,6 +48,29 @@ async fn a_bind_is_refused_by_what_stands_in_the_way() {
 }
 
 #[tokio::test]
+async fn a_refused_rebind_leaves_the_binding_and_both_counts_as_they_were() {
+    let (table, _) = table().await;
+    let old = stored(&table, authorization("org_1", 1)).await;
+    let mut narrow = authorization("org_1", 2);
+    narrow.scopes = Scopes::parse("read").unwrap();
+    let narrow = stored(&table, narrow).await;
+    let ended = stored(&table, authorization("org_1", 3)).await;
+    assert!(table.mark_needs_reauthorization(&ended, Reason::InvalidGrant, NOW).await.unwrap());
+    let before = binding(&old, "fl_1", "read write");
+    table.bind(&before, None).await.unwrap();
+    for to in [&narrow, &ended] {
+        let wanted = binding(to, "fl_1", "read write");
+        for previous in [None, Some(&before)] {
+            assert!(matches!(table.bind(&wanted, previous).await.unwrap(), BindOutcome::Refused(Some(_))));
+        }
+        assert_eq!((reread(&table, to).await.binding_count, required(&reread(&table, to).await).as_str()), (0, ""));
+    }
+    assert_eq!(table.binding(&old.organization, &before.workflow).await.unwrap(), Some(before));
+    let found = reread(&table, &old).await;
+    assert_eq!((found.binding_count, required(&found).as_str()), (1, "read:1 write:1"));
+}
+
+#[tokio::test]
 async fn a_rebind_moves_the_counts_in_two_calls() {
     let (table, calls) = table().await;
     let old = stored(&table, authorization("org_1", 1)).await;
