@@ -20,10 +20,9 @@ async fn scripted(script: impl FnOnce(&mut tests::provider::Script)) -> (Provide
     (provider, world, olivia, id)
 }
 
-fn asking(more: Value) -> Value {
-    let mut body = json!({ "workflow_id": "fl_1" });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    body
+fn asking(mut more: Value) -> Value {
+    more["workflow_id"] = json!("fl_1");
+    more
 }
 
 async fn check(caller: &Caller, id: &str) -> Value {

@@ -363,8 +363,8 @@ async fn use_is_noted_once_an_hour_and_never_stands_in_a_tokens_way() {
     let olivia = world.olivia();
     let id = world.authorize(&olivia, "usr_olivia").await;
     world.bind(&olivia, "fl_1", &id).await;
-    let noted = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&noted);
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
     let notes = |call: &Call<'_>| call.request["UpdateExpression"].as_str().is_some_and(|text| text.contains("#last_used_at"));
     let count = move |call: &Call<'_>| {
         counter.fetch_add(usize::from(notes(call)), Ordering::SeqCst);
@@ -378,10 +378,10 @@ async fn use_is_noted_once_an_hour_and_never_stands_in_a_tokens_way() {
         assert_eq!(at(&olivia.one(&id).await["last_used_at"]), first, "minute {minute}");
         world.pass(Duration::MINUTE);
     }
-    assert_eq!(noted.load(Ordering::SeqCst), 1, "one write in an hour");
+    assert_eq!(written.load(Ordering::SeqCst), 1, "one write in an hour");
     // The hour is over, and with it the token: the refresh notes the use, in the write that it makes anyway.
     assert_eq!(hand_out().await["generation"], 2);
-    assert_eq!(noted.load(Ordering::SeqCst), 2);
+    assert_eq!(written.load(Ordering::SeqCst), 2);
     assert_eq!(at(&olivia.one(&id).await["last_used_at"]), world.now());
 
     // Who comes at once may all try to note it; the token is theirs in any case, and the time is one.

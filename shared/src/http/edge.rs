@@ -77,7 +77,8 @@ impl Edge {
         let result = match (route, directory) {
             (Ok(route), Ok(directory)) => {
                 let left = left_at_the_end(&route, &request_id);
-                let answer = handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route);
+                // On the heap: a handler's future is large, and is moved about here.
+                let answer = Box::pin(handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route));
                 in_time(self.clock.as_ref(), deadline, answer).await.unwrap_or(left)
             }
             (Err(refusal), _) => Err(refusal),

@@ -15,7 +15,7 @@ use crate::ports::store::OrganizationIndex;
 const WORKFLOWS_NAMED: usize = 100;
 
 /// One act. Fields that do not apply stay empty and are left out of the line.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Act<'a> {
     /// What was done, e.g. `hand_out`.
     pub action: &'static str,

@@ -127,13 +127,10 @@ impl Replace {
     pub async fn replace(&self, call: &Call, caller: &Caller, request: &Request) -> Result<Report, ReplaceError> {
         let mut progress = Progress::default();
         let result = self.replace_noting(call, caller, request, &mut progress).await;
-        let mut detail = format!("to {}: {} moved, {} refused", request.to, progress.moved, progress.refused);
-        let outcome = match &result {
-            Ok(report) => {
-                detail.push_str(&format!(", {} remaining", report.remaining));
-                if request.dry_run { "dry_run" } else { "ok" }
-            }
-            Err(error) => error.word(),
+        let done = format!("to {}: {} moved, {} refused", request.to, progress.moved, progress.refused);
+        let (outcome, detail) = match &result {
+            Ok(report) => (if request.dry_run { "dry_run" } else { "ok" }, format!("{done}, {} remaining", report.remaining)),
+            Err(error) => (error.word(), done),
         };
         Act {
             action: "replace",
@@ -167,11 +164,10 @@ impl Replace {
             return Err(ReplaceError::ConnectionMismatch);
         }
         match self.move_all(call, caller, request, to, progress).await {
-            Ok(()) => {}
             Err(error @ ReplaceError::Unavailable(_)) => return Err(error),
-            // The new authorization ended on the way. What has moved has moved, and is told; a repetition is refused.
             Err(error) if progress.moved == 0 => return Err(error),
-            Err(_) => {}
+            // If the new authorization ended on the way, what has moved has moved, and is told; a repetition is refused.
+            Ok(()) | Err(_) => {}
         }
         let remaining = if request.dry_run {
             from.binding_count.saturating_sub(progress.moved)
