@@ -191,10 +191,10 @@ pub fn parameter(url: &str, name: &str) -> String {
 /// The URL with parameters replaced, or taken away where the value is `None`.
 #[must_use]
 pub fn with(url: &str, changes: &[(&str, Option<&str>)]) -> String {
-    let mut changed = Url::parse(url).unwrap();
+    let mut result = Url::parse(url).unwrap();
     let kept: Vec<(String, String)> =
-        changed.query_pairs().filter(|(n, _)| !changes.iter().any(|(name, _)| n == name)).map(|(n, v)| (n.into(), v.into())).collect();
+        result.query_pairs().filter(|(n, _)| !changes.iter().any(|(name, _)| n == name)).map(|(n, v)| (n.into(), v.into())).collect();
     let new = changes.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
-    changed.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(new);
-    changed.into()
+    result.query_pairs_mut().clear().extend_pairs(kept).extend_pairs(new);
+    result.into()
 }

@@ -760,6 +760,7 @@ impl Errors {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one route after the other, each with all that can be wrong")]
 async fn s62_every_error_of_every_route_has_the_four_fields_and_the_documented_ones() {
     let arena = Arena::with(|connections| {
         let connections = connections.as_array_mut().unwrap();

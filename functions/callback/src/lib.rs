@@ -42,7 +42,7 @@ impl Handler for CallbackFunction {
                 _ => self.complete(&exchange, &route).await,
             }
         };
-        self.edge.serve(Function::Callback, request, answer).await
+        Box::pin(self.edge.serve(Function::Callback, request, answer)).await
     }
 }
 

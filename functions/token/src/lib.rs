@@ -34,7 +34,7 @@ pub struct TokenFunction {
 #[async_trait]
 impl Handler for TokenFunction {
     async fn handle(&self, request: Request) -> Response<Body> {
-        self.edge.serve(Function::Token, request, |exchange, route| async move { self.answer(&exchange, &route).await }).await
+        Box::pin(self.edge.serve(Function::Token, request, |exchange, route| async move { self.answer(&exchange, &route).await })).await
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
                 event["rawPath"] = path.into();
                 event["rawQueryString"] = query.into();
             });
-            assert_eq!(answer.await.unwrap(), expected, "{:.20} {query:.20}", path);
+            assert_eq!(answer.await.unwrap(), expected, "{path:.20} {query:.20}");
         }
         let both = served(|event| {
             event["rawPath"] = format!("/{}", long("a")).into();

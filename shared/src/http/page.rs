@@ -194,10 +194,7 @@ mod tests {
     fn s33_the_policy_names_the_style_and_nothing_else() {
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
         let hash = base64::engine::general_purpose::STANDARD.encode(hash);
-        assert!(
-            POLICY.contains(&format!("style-src 'sha256-SuPO6Wq0gS7y5TP5CTiOQsWTXwjVmq9MVnIhUeEXD8s='")),
-            "page.css has the hash {hash}"
-        );
+        assert!(POLICY.contains(&format!("style-src 'sha256-{hash}'")), "page.css has the hash {hash}");
         assert!(POLICY.starts_with("default-src 'none'") && POLICY.contains("frame-ancestors 'none'"));
     }
 

@@ -1,6 +1,7 @@
 //! The audit trail: one line per act, with `"audit": true` (contract section 11). Who, what, when, outcome, on what; never a
 //! token, code, state or e-mail.
 
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::caller::Person;
@@ -107,7 +108,7 @@ async fn tell(
         action,
         outcome = status,
         reason,
-        reauthorize_by = changed.reauthorize_by.map(|at| at.unix_timestamp()),
+        reauthorize_by = changed.reauthorize_by.map(OffsetDateTime::unix_timestamp),
         organization = changed.organization.as_str(),
         authorization = changed.id.as_str(),
         owner.issuer = changed.created_by.issuer.as_str(),

@@ -198,7 +198,7 @@ async fn one_client_id_in_two_organizations_is_refused_before_anything_is_served
         assert!(refused.contains(place), "{refused}");
     }
     for other in [&(|second: &mut Value| second["client_id"] = json!("a-client-of-their-own")) as &dyn Fn(&mut Value), &|second| {
-        second["organization_id"] = json!("org_demo")
+        second["organization_id"] = json!("org_demo");
     }] {
         start(other).await.unwrap();
     }

@@ -340,7 +340,7 @@ async fn s34_a_link_preview_bot_at_the_callback_takes_nothing_from_the_person_wh
             let callback = arena.before_the_callback(victim, &url).await;
             // What says of itself that it only looks consumes nothing and asks nobody.
             let http = &arena.world.http;
-            let (_, calls) = arena
+            let ((), calls) = arena
                 .calls(async {
                     let agent = [("user-agent", bot)];
                     assert_eq!(http.send(Method::HEAD, &callback, &agent, None).await.unwrap().status, 200);
