@@ -77,6 +77,7 @@ impl RefreshStore for Table {
         let Some(lease) = &claimed.lease else { return Ok(Committed::Superseded) };
         let version = claimed.version + 1;
         let change = storing(holding(claimed, lease), &claimed.id, claimed.generation, commit)
+            .remove(&["outcome_unknown_since"])
             .set("version", n(version))
             .set("committed_by", s(&lease.owner))
             .when("#version = :read_version AND #status = :active")
@@ -89,8 +90,9 @@ impl RefreshStore for Table {
         Ok(if ours { Committed::Stored } else { Committed::Superseded })
     }
 
-    async fn repair_refresh(&self, rescued: &Rescued) -> Result<Repair, Unavailable> {
+    async fn repair_refresh(&self, rescued: &Rescued, now: OffsetDateTime) -> Result<Repair, Unavailable> {
         let key = Key::authorization(&rescued.organization, &rescued.authorization);
+        // Doubt about the old credential is kept: whoever took the lease over may have spent it, and died.
         let change = storing(Change::of(key), &rescued.authorization, rescued.generation, &rescued.commit)
             .set("status", s(Status::Active.as_str()))
             .compute("#version = #version + :one")
@@ -102,14 +104,20 @@ impl RefreshStore for Table {
             .value(":active", s("active"))
             .value(":ended", s("needs_reauthorization"))
             .value(":unknown", s(Reason::OutcomeUnknown.as_str()))
-            .value(":refused", s(Reason::InvalidGrant.as_str()));
-        Ok(match self.update(REPAIR, change).await? {
-            Written::Done(_) => Repair::Stored,
-            Written::Refused(None) => Repair::Revoked,
-            Written::Refused(Some(mut row)) => match status(&mut row).map_err(|bad| Unavailable::new(REPAIR, bad))? {
-                Status::Revoking | Status::Deleted => Repair::Revoked,
-                Status::Active | Status::NeedsReauthorization(_) => Repair::Superseded,
-            },
+            .value(":refused", s(Reason::InvalidGrant.as_str()))
+            .when("attribute_not_exists(#lease_owner) OR #lease_owner = :owner OR #lease_until <= :now")
+            .value(":owner", s(&rescued.owner))
+            .value(":now", millis(now));
+        let row = match self.update(REPAIR, change).await? {
+            Written::Done(_) => return Ok(Repair::Stored),
+            Written::Refused(None) => return Ok(Repair::Revoked),
+            Written::Refused(Some(row)) => row,
+        };
+        let present = Authorization::try_from(row).map_err(|bad| Unavailable::new(REPAIR, bad))?;
+        Ok(match present.status {
+            Status::Revoking | Status::Deleted => Repair::Revoked,
+            Status::Active if present.generation == rescued.generation => Repair::Busy,
+            Status::Active | Status::NeedsReauthorization(_) => Repair::Superseded,
         })
     }
 
@@ -202,7 +210,7 @@ fn storing(change: Change, id: &AuthorizationId, generation: u64, commit: &Refre
         .set("last_refreshed_at", millis(commit.refreshed_at))
         .set("due_shard", keys::due_shard(id))
         .set("due_at", seconds(commit.due_at))
-        .remove(&["lease_owner", "lease_until", "outcome_unknown_since", "failed_attempts"]);
+        .remove(&["lease_owner", "lease_until", "failed_attempts"]);
     match commit.used_at {
         Some(used_at) => change.set("last_used_at", millis(used_at)),
         None => change,

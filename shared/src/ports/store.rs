@@ -34,8 +34,9 @@ pub trait RefreshStore: Send + Sync {
     /// Stores a refreshed credential at version + 1, on condition of lease owner, version and status.
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable>;
     /// Stores a rescued commit, on condition that the record still has the generation it was made from and is active, or ended
-    /// only because that generation's fate was unknown. Such a credential always wins over one that is spent.
-    async fn repair_refresh(&self, rescued: &Rescued) -> Result<Repair, Unavailable>;
+    /// only because that generation's fate was unknown. Such a credential always wins over one that is spent. Whoever has taken the
+    /// refresh over meanwhile goes first: at a provider with a grace they may be about to get the credential that replaces this one.
+    async fn repair_refresh(&self, rescued: &Rescued, now: OffsetDateTime) -> Result<Repair, Unavailable>;
     /// Gives the lease back after a failure in passing, and says when to try again.
     async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable>;
     /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held; `false` if the
@@ -91,6 +92,8 @@ pub enum Repair {
     Stored,
     /// The record has gone on without it.
     Superseded,
+    /// Somebody else is refreshing the record; to be tried again later.
+    Busy,
     /// The record was revoked: the rescued tokens are to be revoked, too.
     Revoked,
 }
@@ -342,6 +345,8 @@ pub struct Rescued {
     pub authorization: AuthorizationId,
     /// The generation that was claimed.
     pub generation: u64,
+    /// The name of the attempt, by which its lease is known.
+    pub owner: String,
     /// The connection, at which the tokens are revoked if nothing else is to be done with them.
     pub connection: ConnectionId,
     /// What was to be stored.

@@ -17,6 +17,7 @@ struct Message {
     authorization: AuthorizationId,
     connection: ConnectionId,
     generation: u64,
+    owner: String,
     sealed_access: Option<String>,
     sealed_refresh: Option<String>,
     scopes: Scopes,
@@ -46,6 +47,7 @@ pub(super) fn write(rescued: &Rescued) -> Result<String, serde_json::Error> {
         authorization: rescued.authorization.clone(),
         connection: rescued.connection.clone(),
         generation: rescued.generation,
+        owner: rescued.owner.clone(),
         sealed_access: commit.credential.access.as_ref().map(|bytes| STANDARD.encode(bytes)),
         sealed_refresh: commit.credential.refresh.as_ref().map(|bytes| STANDARD.encode(bytes)),
         scopes: commit.scopes.clone(),
@@ -65,6 +67,7 @@ pub(super) fn read(body: &str) -> Result<Rescued, Malformed> {
         authorization: message.authorization,
         connection: message.connection,
         generation: message.generation,
+        owner: message.owner,
         commit: RefreshCommit {
             credential: SealedCredential { access: bytes(message.sealed_access)?, refresh: bytes(message.sealed_refresh)? },
             scopes: message.scopes,
@@ -104,6 +107,7 @@ mod tests {
             authorization: AuthorizationId::try_from("auth_01jd0000000000000000000000").unwrap(),
             connection: ConnectionId::try_from("conn_1").unwrap(),
             generation: 7,
+            owner: "attempt".to_owned(),
             commit: RefreshCommit {
                 credential: SealedCredential { access: Some(vec![0, 255]), refresh: None },
                 scopes: Scopes::parse("a b").unwrap(),

@@ -275,6 +275,7 @@ impl Refresher {
             organization: claimed.organization.clone(),
             authorization: claimed.id.clone(),
             generation: claimed.generation,
+            owner: claimed.lease.as_ref().map(|lease| lease.owner.clone()).unwrap_or_default(),
             connection: claimed.connection.clone(),
             commit: commit.clone(),
         };

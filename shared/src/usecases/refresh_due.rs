@@ -172,7 +172,7 @@ impl RefreshDue {
     /// Whether the commit was stored. If the authorization was revoked meanwhile, its tokens are revoked, and only then forgotten.
     async fn repair(&self, call: &Call, directory: &Directory, rescued: &Rescued) -> Result<bool, Unavailable> {
         let before = self.store.authorization(&rescued.organization, &rescued.authorization).await?;
-        match self.store.repair_refresh(rescued).await? {
+        match self.store.repair_refresh(rescued, self.clock.now()).await? {
             Repair::Stored => {
                 if let Some(ended) = before.filter(|before| before.status != Status::Active) {
                     announce(call, self.refresher.index.as_ref(), &ended, "active", None).await;
@@ -180,6 +180,8 @@ impl RefreshDue {
                 Ok(true)
             }
             Repair::Superseded => Ok(false),
+            // It stays in the queue, and comes again after the lease has ended.
+            Repair::Busy => Err(Unavailable::new("repair a refresh", "somebody else is refreshing the authorization")),
             Repair::Revoked => {
                 let Some(connection) = directory.connection(&rescued.connection) else { return Ok(false) };
                 let revoked = self.refresher.revoke_rescued(call, connection, rescued).await;

@@ -1,9 +1,9 @@
 use time::Duration;
 
 use super::support::*;
-use crate::domain::authorization::{Reason, Status};
+use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::schedule::shard;
-use crate::ports::store::{Committed, DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, RevocationStore};
+use crate::ports::store::{Committed, DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, Repair, Rescued, RevocationStore};
 
 #[tokio::test]
 async fn a_claim_needs_the_version_as_read_and_no_live_lease() {
@@ -179,4 +179,79 @@ async fn a_due_item_is_claimed_without_a_read() {
     table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
     let revoking = table.claim_due(&item, &lease("c"), later).await.unwrap();
     assert!(matches!(revoking, DueClaim::Otherwise(Some(present)) if present.status == Status::Revoking));
+}
+
+/// A commit of this attempt that the table did not take.
+fn rescued(claimed: &Authorization) -> Rescued {
+    Rescued {
+        organization: claimed.organization.clone(),
+        authorization: claimed.id.clone(),
+        generation: claimed.generation,
+        owner: claimed.lease.clone().unwrap().owner,
+        connection: claimed.connection.clone(),
+        commit: commit(),
+    }
+}
+
+#[tokio::test]
+async fn a_rescued_credential_is_stored_under_its_own_lease_and_once() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let rescued = rescued(&claimed);
+    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Stored);
+    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded, "the queue gives a message more than once");
+    let found = reread(&table, &read).await;
+    assert_eq!((found.status, found.version, found.generation), (Status::Active, 2, 2));
+    assert_eq!((&found.credential, &found.lease), (&Some(commit().credential), &None));
+
+    // A record that has gone on does not go back.
+    let claimed = table.claim_refresh(&found, &lease("b"), NOW).await.unwrap().unwrap();
+    table.commit_refresh(&claimed, &commit()).await.unwrap();
+    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded);
+    assert_eq!(reread(&table, &read).await.generation, 3);
+}
+
+#[tokio::test]
+async fn a_rescued_credential_waits_for_whoever_has_taken_the_refresh_over() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let rescued = rescued(&claimed);
+    let later = NOW + Duration::minutes(1);
+    let live = Lease { owner: "b".to_owned(), until: later + Duration::seconds(30) };
+    let taken = table.claim_refresh(&claimed, &live, later).await.unwrap().unwrap();
+    // At a provider with a grace, b may be about to get the credential that replaces the rescued one.
+    assert_eq!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Busy);
+    assert_eq!(reread(&table, &read).await.lease, Some(live));
+    assert!(table.mark_needs_reauthorization(&taken, Reason::OutcomeUnknown, later).await.unwrap());
+    assert_eq!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Stored);
+    assert_eq!(reread(&table, &read).await.status, Status::Active);
+}
+
+#[tokio::test]
+async fn a_rescued_credential_is_stored_in_doubt_if_whoever_took_over_died() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let later = NOW + Duration::minutes(1);
+    let live = Lease { owner: "b".to_owned(), until: later + Duration::seconds(30) };
+    table.claim_refresh(&claimed, &live, later).await.unwrap().unwrap();
+    assert_eq!(table.repair_refresh(&rescued(&claimed), live.until).await.unwrap(), Repair::Stored);
+    let found = reread(&table, &read).await;
+    assert_eq!((found.generation, found.lease), (2, None));
+    assert_eq!(found.outcome_unknown_since, Some(later), "b may have spent what a had rescued");
+}
+
+#[tokio::test]
+async fn s85_a_rescued_credential_does_not_bring_back_what_is_revoked() {
+    let (table, _) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    let rescued = rescued(&claimed);
+    table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
+    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Revoked);
+    let missing = Rescued { authorization: id(9), ..rescued };
+    assert_eq!(table.repair_refresh(&missing, NOW).await.unwrap(), Repair::Revoked);
+    assert_eq!(reread(&table, &read).await.status, Status::Revoking);
 }
