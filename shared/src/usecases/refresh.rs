@@ -124,7 +124,8 @@ impl Refresher {
             return Ok(self.failed_before(call, claimed, &error).await);
         }
         let lease_until = claimed.lease.as_ref().map_or(call.deadline, |lease| lease.until);
-        let under_way = match self.traffic.begin(connection, call.deadline.min(lease_until) - REFRESH_TIME).await {
+        let latest = call.deadline.min(lease_until) - REFRESH_TIME;
+        let under_way = match self.traffic.begin(&connection.id, connection.max_concurrent_refreshes, latest).await {
             Ok(under_way) => under_way,
             Err(frozen) => return Ok(self.put_off(call, claimed, frozen).await),
         };

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::{Duration, OffsetDateTime};
 
 use super::Call;
-use crate::domain::connection::Connection;
 use crate::domain::ids::ConnectionId;
 use crate::domain::incident::{Answer, Change, Watch};
 use crate::ports::clock::Clock;
@@ -57,29 +56,30 @@ impl Traffic {
         self.lanes().get(connection).and_then(|lane| lane.watch.frozen_until(now)).map(|until| Frozen { until })
     }
 
-    /// Begins a refresh as soon as fewer than the connection's number are under way, unless that takes until `latest`.
-    pub async fn begin<'a>(&'a self, connection: &'a Connection, latest: OffsetDateTime) -> Result<UnderWay<'a>, Frozen> {
+    /// Begins a refresh as soon as fewer than `most` are under way at the connection, but not later than `latest`: what follows needs
+    /// the rest of the lease.
+    pub async fn begin<'a>(&'a self, connection: &'a ConnectionId, most: u32, latest: OffsetDateTime) -> Result<UnderWay<'a>, Frozen> {
         loop {
             let now = self.clock.now();
-            if let Some(begun) = self.try_begin(connection, now)? {
-                return Ok(begun);
-            }
-            if now + POLL > latest {
+            if now > latest {
                 return Err(Frozen { until: now });
+            }
+            if let Some(begun) = self.try_begin(connection, most, now)? {
+                return Ok(begun);
             }
             self.clock.sleep(POLL).await;
         }
     }
 
-    fn try_begin<'a>(&'a self, connection: &'a Connection, now: OffsetDateTime) -> Result<Option<UnderWay<'a>>, Frozen> {
+    fn try_begin<'a>(&'a self, connection: &'a ConnectionId, most: u32, now: OffsetDateTime) -> Result<Option<UnderWay<'a>>, Frozen> {
         let mut lanes = self.lanes();
-        let lane = lanes.entry(connection.id.clone()).or_default();
-        if lane.under_way >= connection.max_concurrent_refreshes {
+        let lane = lanes.entry(connection.clone()).or_default();
+        if lane.under_way >= most {
             return Ok(None);
         }
         lane.watch.begin(now).map_err(|until| Frozen { until })?;
         lane.under_way += 1;
-        Ok(Some(UnderWay { traffic: self, connection: &connection.id }))
+        Ok(Some(UnderWay { traffic: self, connection }))
     }
 
     /// What came of a refresh, or of making ready for one. Failures of ours say nothing about a connection.
@@ -133,5 +133,44 @@ impl Drop for UnderWay<'_> {
         if let Some(lane) = self.traffic.lanes().get_mut(self.connection) {
             lane.under_way = lane.under_way.saturating_sub(1);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod tests {
+    use async_trait::async_trait;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
+
+    /// Goes on by what is slept.
+    struct Slept(Mutex<OffsetDateTime>);
+
+    #[async_trait]
+    impl Clock for Slept {
+        fn now(&self) -> OffsetDateTime {
+            *self.0.lock().unwrap()
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            *self.0.lock().unwrap() += duration;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refresh_begins_when_there_is_room_and_never_too_late_for_what_follows() {
+        let clock = Arc::new(Slept(Mutex::new(NOW)));
+        let traffic = Traffic::new(clock.clone());
+        let connection = ConnectionId::try_from("conn_1").unwrap();
+        let first = traffic.begin(&connection, 1, NOW).await.unwrap();
+        let latest = NOW + Duration::SECOND;
+        assert!(traffic.begin(&connection, 1, latest).await.is_err(), "there is no room");
+        assert!(clock.now() > latest);
+        assert!(traffic.begin(&connection, 2, latest).await.is_err(), "there is room, but too little time");
+        drop(first);
+        assert!(traffic.begin(&connection, 1, clock.now()).await.is_ok());
     }
 }
