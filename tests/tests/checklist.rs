@@ -501,10 +501,11 @@ async fn s14_s64_creating_urls_stores_nothing_that_could_be_filled_up() {
 
 /// Everything that can be configured, and what it has to do with whose a sign-in may be. A knob that is not in this table is one
 /// that nobody has judged.
-const KNOBS: [(&str, &str); 67] = [
+const KNOBS: [(&str, &str); 68] = [
     // The environment of a function (design section 9).
     ("AWS_ENDPOINT_URL", "where AWS is, in development only"),
     ("AWS_REGION", "where AWS is"),
+    ("PushedAuthorizationRequests", "whether create-url is given the client secrets"),
     ("MANDATE_CLIENT_SECRETS_SECRET", "where a secret is"),
     ("MANDATE_DEVELOPMENT", "loopback providers and another AWS endpoint"),
     ("MANDATE_DIRECTORY_SECRET", "where a secret is"),
@@ -609,12 +610,12 @@ fn s25_no_knob_of_the_configuration_switches_the_binding_off() {
             assert!(!name.to_lowercase().contains(word), "{name}: {meaning}");
         }
     }
-    // And the judgement itself looks at nothing that could be one: the connection's names of claims and issuer, the flow, the identity.
+    // And the judgement itself looks at nothing that could be one: whom the connection admits, its issuer, the flow, the identity.
     let judgement = read("shared/src/usecases/complete_flow/judgement.rs");
     let judge = judgement.split("pub(super) fn judge(").nth(1).unwrap().split("\n}\n").next().unwrap();
     let looked_at: BTreeSet<&str> =
         judge.split("connection.").skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()).collect();
-    assert_eq!(looked_at.into_iter().collect::<Vec<_>>(), ["claims", "identity_issuer"]);
+    assert_eq!(looked_at.into_iter().collect::<Vec<_>>(), ["admits", "identity_issuer"]);
 }
 
 #[tokio::test]

@@ -279,10 +279,6 @@ async fn s88_a_bad_refresh_token_ends_the_authorization_once() {
 
 #[tokio::test]
 async fn what_passes_at_github_ends_no_authorization() {
-    let (github, world, olivia) = world(App::GitHub).await;
-    let id = bound(&github, &world, &olivia).await;
-    // Five minutes before its end there is still a token to hand out.
-    world.pass(Duration::hours(8) - Duration::minutes(1));
     for instead in [
         Instead::text(503, "<html>unicorn"),
         Instead::json(429, &json!({ "message": "slow down" })).with("retry-after", "1"),
@@ -292,15 +288,20 @@ async fn what_passes_at_github_ends_no_authorization() {
         Instead::json(200, &json!({ "error": "unverified_user_email" })),
     ] {
         let what = format!("{instead:?}");
+        let (github, world, olivia) = world(App::GitHub).await;
+        let id = bound(&github, &world, &olivia).await;
+        // A minute before its end there is still a token to hand out.
+        world.pass(Duration::hours(8) - Duration::minutes(1));
         github.once(TOKEN, instead);
         let answer = olivia.token(&id, json!({ "workflow_id": "fl_1", "min_ttl": 3600 })).await.is(200);
         assert_eq!((&answer["degraded"], &answer["generation"]), (&json!(true), &json!(1)), "{what}");
         assert_eq!(olivia.one(&id).await["status"], "active", "{what}");
+        world.pass(Duration::minutes(1));
+        github.once(TOKEN, Instead::text(503, ""));
+        token(&olivia, &id).await.refused(503, "provider_unavailable");
+        world.pass(Duration::seconds(10));
+        assert_eq!(token(&olivia, &id).await.is(200)["generation"], 2, "{what}");
     }
-    world.pass(Duration::minutes(1));
-    github.once(TOKEN, Instead::text(503, ""));
-    token(&olivia, &id).await.refused(503, "provider_unavailable");
-    assert_eq!(token(&olivia, &id).await.is(200)["generation"], 2);
 }
 
 #[tokio::test]
@@ -391,12 +392,15 @@ async fn s86_what_is_gone_at_github_counts_as_revoked_and_what_fails_is_tried_ag
     github.once(DELETE, Instead::text(503, ""));
     olivia.delete(&format!("/workflows/authorization/{id}")).await.is(204);
     assert_eq!((&olivia.list().await[0]["status"], github.live()), (&json!("revoking"), (1, 1)));
-    // From now on only the refresh token is kept: it is renewed to have something to delete.
-    github.once(TOKEN, Instead::text(503, ""));
+    github.once(DELETE, Instead::text(503, ""));
     world.pass(Duration::hours(1));
     assert_eq!(world.run_schedule().await["revoked"], 0);
-    github.once(DELETE, Instead::text(503, ""));
+    // Once the access token has ended, the refresh token is renewed to have something to delete.
+    github.end_access_tokens();
+    github.once(TOKEN, Instead::text(503, ""));
     world.pass(Duration::hours(2));
+    assert_eq!(world.run_schedule().await["revoked"], 0);
+    world.pass(Duration::hours(4));
     assert_eq!(world.run_schedule().await["revoked"], 1);
     assert_eq!((olivia.list().await, github.live()), (json!([]), (0, 0)));
 

@@ -4,7 +4,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::provider::{Mood, Provider};
+use tests::provider::{Mood, Person, Provider};
 use tests::{Caller, Expect as _, World};
 use time::Duration;
 use time::format_description::well_known::Rfc3339;
@@ -114,7 +114,7 @@ async fn a_check_without_a_refresh_token_asks_who_the_token_belongs_to() {
     let report = check(&olivia, &id).await;
     assert_eq!((&report["ok"], &report["reason"]), (&json!(true), &Value::Null));
     assert_eq!((provider.seen().userinfo, provider.seen().refreshes), (1, 0));
-    provider.script(|script| script.person.subject = "somebody-else".to_owned());
+    provider.script(|script| script.userinfo = Some(Person { subject: "somebody-else".to_owned(), ..script.person.clone() }));
     let report = check(&olivia, &id).await;
     assert_eq!((&report["ok"], &report["status"], &report["reason"]), (&json!(false), &json!("active"), &json!("identity_revoked")));
     world.pass(Duration::HOUR);

@@ -115,7 +115,7 @@ fn proof(object: &Object<'_>, kind: &Kind, method: ClientAuthentication, pushed:
         }
     };
     let discovered = matches!(kind, Kind::Oidc { .. });
-    if method == ClientAuthentication::PrivateKeyJwt && !discovered {
+    if method == ClientAuthentication::PrivateKeyJwt && matches!(kind, Kind::OAuth2 { .. }) {
         fault("token_endpoint_auth_method", "needs kind oidc, whose issuer an assertion is addressed to");
     }
     if pushed && !discovered {

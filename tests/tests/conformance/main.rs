@@ -59,7 +59,7 @@ const SECTIONS: [Section; 5] = [
                mTLS, and with DPoP the first two of the next table as well. Mandate has neither of the two sender constraints, so the \
                modules are enacted with Bearer tokens and everything else of the profile: requests are pushed and the browser carries \
                nothing but `client_id` and `request_uri`, every request of the client bears a new assertion whose only audience is the \
-               issuer (ES256; an RSA key would sign RS256, which FAPI 2.0 does not take), PKCE is verified, and authorization responses have `iss`. The 8 modules for signed authorization \
+               issuer (ES256; an RSA key signs PS256 where the provider takes no RS256), PKCE is verified, and authorization responses have `iss`. The 8 modules for signed authorization \
                responses (JARM) belong to the plan for Message Signing, which Mandate does not claim.",
         profile: Profile::Fapi2,
         alg: Alg::Es256,
