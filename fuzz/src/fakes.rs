@@ -21,12 +21,13 @@ use shared::ports::clock::{Clock, Entropy};
 use shared::ports::configuration::{BearerError, BearerVerifier, Directories};
 use shared::ports::flows::{FlowClaim, Flows, Renewal};
 use shared::ports::provider::{
-    CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError, ProviderMetadata, Receipt, RefreshAnswer, Refreshes,
-    Revocations, TokenAnswer, UserInfo,
+    CodeExchange, CodeExchanges, Exchanged, IssuerParameter, ProviderError, ProviderMetadata, RefreshAnswer, Refreshes, Revocation,
+    Revocations, Revoked, TokenAnswer, UserInfo,
 };
 use shared::ports::store::{
-    BindOutcome, BindingStore, Committed, DueClaim, DueItem, HandOutReads, IndexEntry, IndexPage, OrganizationIndex, PageQuery,
-    RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueQueue, Rescued, RevocationStart, RevocationStore,
+    BindOutcome, BindingMoves, BindingStore, Committed, DueClaim, DueItem, HandOutReads, IndexEntry, IndexPage, Kept, MoveOutcome,
+    OrganizationIndex, PageQuery, RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueQueue, Rescued, RevocationStart,
+    RevocationStore, Search,
 };
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -228,7 +229,7 @@ impl RefreshStore for Fakes {
     async fn commit_refresh(&self, _: &Authorization, _: &RefreshCommit) -> Result<Committed, Unavailable> {
         Ok(Committed::Stored)
     }
-    async fn repair_refresh(&self, _: &Rescued) -> Result<Repair, Unavailable> {
+    async fn repair_refresh(&self, _: &Rescued, _: OffsetDateTime) -> Result<Repair, Unavailable> {
         Ok(Repair::Superseded)
     }
     async fn release_refresh(&self, _: &Authorization, _: &RefreshFailure) -> Result<(), Unavailable> {
@@ -263,7 +264,7 @@ impl RevocationStore for Fakes {
     async fn finish_revocation(&self, _: &Authorization, _: OffsetDateTime) -> Result<(), Unavailable> {
         Ok(())
     }
-    async fn postpone_revocation(&self, _: &Authorization, _: OffsetDateTime) -> Result<(), Unavailable> {
+    async fn postpone_revocation(&self, _: &Authorization, _: Kept, _: OffsetDateTime) -> Result<(), Unavailable> {
         Ok(())
     }
 }
@@ -290,6 +291,13 @@ impl BindingStore for Fakes {
 }
 
 #[async_trait]
+impl BindingMoves for Fakes {
+    async fn move_bindings(&self, bindings: &[Binding], _: &AuthorizationId) -> Result<MoveOutcome, Unavailable> {
+        Ok(MoveOutcome::Moved(bindings.len()))
+    }
+}
+
+#[async_trait]
 impl OrganizationIndex for Fakes {
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable> {
         let first = query.after.is_none().then(|| self.listed(organization, &AUTHORIZATION.try_into().expect("an id"))).flatten();
@@ -299,8 +307,8 @@ impl OrganizationIndex for Fakes {
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, _: usize) -> Result<Option<IndexEntry>, Unavailable> {
         Ok(self.listed(organization, id))
     }
-    async fn authorization_of(&self, organization: &OrganizationId, workflow: &WorkflowId) -> Result<Option<AuthorizationId>, Unavailable> {
-        Ok(self.bound(organization, workflow).map(|binding| binding.authorization))
+    async fn look_for(&self, organization: &OrganizationId, workflow: &WorkflowId, _: Option<&str>) -> Result<Search, Unavailable> {
+        Ok(self.bound(organization, workflow).map_or(Search::Nowhere, |binding| Search::Found(binding.authorization)))
     }
     async fn bindings_of(
         &self,
@@ -408,7 +416,7 @@ impl UserInfo for Fakes {
 
 #[async_trait]
 impl Revocations for Fakes {
-    async fn revoke_tokens(&self, _: &Connection, _: Option<&Secret>, _: Option<&Secret>) -> Result<Receipt, ProviderError> {
-        Ok(Receipt::Revoked)
+    async fn revoke_tokens(&self, _: &Connection, _: Option<&Secret>, _: Option<&Secret>) -> Revocation {
+        Revocation { receipts: Vec::new(), outcome: Ok(Revoked::Done) }
     }
 }

@@ -26,6 +26,7 @@ use shared::usecases::list::List;
 use shared::usecases::refresh::Refresher;
 use shared::usecases::replace::Replace;
 use shared::usecases::revoke::{Revoke, Revoker};
+use shared::usecases::traffic::Traffic;
 use token::TokenFunction;
 
 use crate::fakes::{Bearers, Fakes, Fixed, Sevens, Still};
@@ -131,6 +132,7 @@ impl Service {
             cipher: fakes.clone(),
             rescue: fakes.clone(),
             index: fakes.clone(),
+            traffic: Arc::new(Traffic::new(clock.clone())),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });
@@ -147,10 +149,10 @@ impl Service {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
-        let list = List { index: fakes.clone(), cursors: keys.clone() };
+        let list = List { index: fakes.clone(), cursors: keys.clone(), clock: clock.clone() };
         let revoke = Revoke { index: fakes.clone(), metadata: fakes.clone(), entropy, revoker };
         let assign = Assign { store: fakes.clone(), clock: clock.clone() };
-        let replace = Replace { store: fakes.clone(), index: fakes.clone(), clock: clock.clone() };
+        let replace = Replace { store: fakes.clone(), moves: fakes.clone(), index: fakes.clone(), clock: clock.clone() };
         let hand_out = HandOut {
             reads: fakes.clone(),
             store: fakes.clone(),

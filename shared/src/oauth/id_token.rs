@@ -7,7 +7,6 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
-use super::discovery::Endpoints;
 use super::jwt::{Alg, Claims, Jwt};
 use crate::domain::secret::Secret;
 
@@ -26,8 +25,8 @@ pub(super) struct Expected<'a> {
 }
 
 /// Takes an `id_token` apart; only algorithms of public keys that its issuer announces are allowed (points 6 to 8).
-pub(super) fn read<'t>(token: &'t str, endpoints: &Endpoints) -> Result<Jwt<'t>, &'static str> {
-    Jwt::read(token, &endpoints.id_token_algs)
+pub(super) fn read<'t>(token: &'t str, announced: &[Alg]) -> Result<Jwt<'t>, &'static str> {
+    Jwt::read(token, announced)
 }
 
 /// Checks everything that is not the signature.

@@ -101,7 +101,7 @@ impl Provider {
         let invalid = |why| ProviderError::IdentityInvalid { why };
         let (Some(issuer), Some(jwks)) = (&endpoints.issuer, &endpoints.jwks) else { return Err(invalid("the provider has no issuer")) };
         let token = rest.get("id_token").and_then(Value::as_str).ok_or(invalid("it sent no id_token"))?;
-        let jwt = id_token::read(token, endpoints).map_err(invalid)?;
+        let jwt = id_token::read(token, &endpoints.id_token_algs).map_err(invalid)?;
         self.jwks.verify(jwks, &jwt).await.map_err(|error| match error {
             Unverified::Refused(why) => invalid(why),
             Unverified::NoKeys(error) => error,
@@ -153,7 +153,7 @@ impl Provider {
     ) -> Result<(), ProviderError> {
         let invalid = |why| ProviderError::IdentityInvalid { why };
         let (Some(issuer), Some(jwks)) = (&endpoints.issuer, &endpoints.jwks) else { return Ok(()) };
-        let jwt = id_token::read(token, endpoints).map_err(invalid)?;
+        let jwt = id_token::read(token, &endpoints.id_token_algs).map_err(invalid)?;
         self.jwks.verify_offline(jwks, &jwt).unwrap_or(Ok(())).map_err(invalid)?;
         if jwt.claims.text("iss") != Some(issuer) || person.issuer != *issuer {
             return Err(ProviderError::IdentityChanged);
