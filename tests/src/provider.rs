@@ -6,7 +6,7 @@ pub mod front;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -23,6 +23,7 @@ use url::Url;
 
 use self::front::{Front, Hold};
 use crate::clock::ManualClock;
+use crate::script::lock;
 use crate::tokens;
 
 /// The client that every connection to this provider uses.
@@ -267,10 +268,6 @@ impl Drop for Provider {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn metadata(State(inner): State<Arc<Inner>>) -> Json<Value> {

@@ -4,9 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -14,8 +13,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::stream;
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
@@ -25,6 +22,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::clock::ManualClock;
+use crate::script::{lock, s256};
 use crate::tokens;
 
 /// The client id of the one environment that there is; every connection to it uses it.
@@ -305,10 +303,6 @@ impl Drop for WorkOs {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A refusal: a status and a body.
 type Refusal = (u16, Value);
 
@@ -426,7 +420,7 @@ impl Inner {
     fn exchange(&self, code: &str, verifier: &str) -> Result<Value, Refusal> {
         let script = lock(&self.script).clone();
         let mut books = lock(&self.books);
-        let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
+        let challenge = s256(verifier);
         let found = books.codes.remove(code).filter(|known| self.clock.now() < known.issued_at + CODE_LIFETIME);
         if found.is_none_or(|known| known.challenge != challenge) {
             return Err(oauth("invalid_grant", &format!("The code '{code}' has expired or is invalid.")));

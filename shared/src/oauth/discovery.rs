@@ -177,10 +177,8 @@ impl Discovery {
 /// What the issuer announces that it signs `id_tokens` with, as far as it is allowed here; all of that if it announces nothing. A key
 /// of its for other things is so none for `id_tokens` (OpenID Connect Core section 3.1.3.7, point 7; RFC 8725 section 3.1).
 fn id_token_algs(document: &Map<String, Value>) -> Vec<Alg> {
-    let Some(announced) = document.get("id_token_signing_alg_values_supported").and_then(Value::as_array) else {
-        return Alg::ASYMMETRIC.to_vec();
-    };
-    announced.iter().filter_map(Value::as_str).filter_map(Alg::parse).filter(|alg| Alg::ASYMMETRIC.contains(alg)).collect()
+    let Some(announced) = strings(document, "id_token_signing_alg_values_supported") else { return Alg::ASYMMETRIC.to_vec() };
+    announced.iter().filter_map(|name| Alg::parse(name)).filter(|alg| Alg::ASYMMETRIC.contains(alg)).collect()
 }
 
 impl Endpoints {

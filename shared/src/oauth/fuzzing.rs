@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::dialects::workos;
 use super::egress::Answer;
 use super::jwks::{Key, judge};
-use super::jwt::Alg;
+use super::jwt::{Alg, Jwt};
 use super::{id_token, identity, token_answer, token_endpoint};
 use crate::domain::authorization::Identity;
 use crate::domain::connection::{Connection, Dialect};
@@ -31,7 +31,7 @@ pub struct Expected<'a> {
 
 /// The claims of an `id_token` whose signature is by one of these keys and which holds in every other respect.
 pub fn read_id_token(token: &str, keys: &[Value], expected: &Expected<'_>) -> Result<Map<String, Value>, &'static str> {
-    let jwt = id_token::read(token, &Alg::ASYMMETRIC)?;
+    let jwt = Jwt::read(token, &Alg::ASYMMETRIC)?;
     let keys: Vec<Key> = keys.iter().filter_map(Value::as_object).filter_map(Key::read).collect();
     judge(&keys, &jwt)?;
     let Expected { issuer, client_id, nonce, access_token, now } = *expected;

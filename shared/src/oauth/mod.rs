@@ -46,6 +46,7 @@ pub use jwks::Jwks;
 use self::client_authentication::Proof;
 use self::discovery::{Discovery, Endpoints};
 use self::jwks::Unverified;
+use self::jwt::Jwt;
 use self::token_endpoint::Grant;
 use crate::domain::authorization::Identity;
 use crate::domain::caller::Person;
@@ -101,7 +102,7 @@ impl Provider {
         let invalid = |why| ProviderError::IdentityInvalid { why };
         let (Some(issuer), Some(jwks)) = (&endpoints.issuer, &endpoints.jwks) else { return Err(invalid("the provider has no issuer")) };
         let token = rest.get("id_token").and_then(Value::as_str).ok_or(invalid("it sent no id_token"))?;
-        let jwt = id_token::read(token, &endpoints.id_token_algs).map_err(invalid)?;
+        let jwt = Jwt::read(token, &endpoints.id_token_algs).map_err(invalid)?;
         self.jwks.verify(jwks, &jwt).await.map_err(|error| match error {
             Unverified::Refused(why) => invalid(why),
             Unverified::NoKeys(error) => error,
@@ -153,7 +154,7 @@ impl Provider {
     ) -> Result<(), ProviderError> {
         let invalid = |why| ProviderError::IdentityInvalid { why };
         let (Some(issuer), Some(jwks)) = (&endpoints.issuer, &endpoints.jwks) else { return Ok(()) };
-        let jwt = id_token::read(token, &endpoints.id_token_algs).map_err(invalid)?;
+        let jwt = Jwt::read(token, &endpoints.id_token_algs).map_err(invalid)?;
         self.jwks.verify_offline(jwks, &jwt).unwrap_or(Ok(())).map_err(invalid)?;
         if jwt.claims.text("iss") != Some(issuer) || person.issuer != *issuer {
             return Err(ProviderError::IdentityChanged);

@@ -184,12 +184,6 @@ pub fn half_hash(text: &str) -> String {
     b64(&digest::digest(&digest::SHA256, text.as_bytes()).as_ref()[..16])
 }
 
-/// The S256 challenge of a verifier (RFC 7636 section 4.6).
-#[must_use]
-pub fn s256(verifier: &str) -> String {
-    b64(digest::digest(&digest::SHA256, verifier.as_bytes()))
-}
-
 /// Random text that fits anywhere.
 #[must_use]
 pub fn random() -> String {

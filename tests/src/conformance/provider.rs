@@ -2,7 +2,7 @@
 //! [`Script`]'s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -19,6 +19,7 @@ use super::client::{self, Parameters};
 use super::keys::{self, ClientKey, Keys};
 use super::script::{Alg, Edit, Script, Signature};
 use crate::clock::ManualClock;
+use crate::script::{lock, verifies};
 
 /// The client that every connection to such a provider uses.
 pub const CLIENT_ID: &str = "conformance client";
@@ -189,10 +190,6 @@ impl Drop for Provider {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 type Pairs = Vec<(String, String)>;
 
 fn query(uri: &Uri) -> Pairs {
@@ -290,7 +287,7 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
             let Some(request) = request else {
                 return inner.refuse("the code is unknown or spent", StatusCode::BAD_REQUEST, "invalid_grant");
             };
-            if request["redirect_uri"] != field("redirect_uri") || request["code_challenge"] != keys::s256(field("code_verifier")) {
+            if request["redirect_uri"] != field("redirect_uri") || !verifies(field("code_verifier"), &request["code_challenge"]) {
                 let offence = "redirect_uri or code_verifier is not that of the authorization request";
                 return inner.refuse(offence, StatusCode::BAD_REQUEST, "invalid_grant");
             }

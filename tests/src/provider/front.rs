@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -15,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use url::{Url, form_urlencoded};
 
-use super::{CLIENT_ID, Inner, Person, Provider, lock};
+use super::{CLIENT_ID, Inner, Person, Provider};
+use crate::script::{lock, verifies};
 
 /// The cookie that says who is signed in.
 pub const SESSION: &str = "session";
@@ -40,10 +40,9 @@ impl Pkce {
     pub(super) fn holds(self, code: &Value, verifier: &str) -> bool {
         let challenge = code["challenge"].as_str().unwrap_or_default();
         let method = code["method"].as_str().unwrap_or_default();
-        let computed = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
         match (self, method) {
             (Self::Unknown, _) => true,
-            (Self::Required | Self::Optional, "S256") => challenge == computed,
+            (Self::Required | Self::Optional, "S256") => verifies(verifier, challenge),
             (Self::Optional, "plain" | "") if !challenge.is_empty() => challenge == verifier,
             (Self::Optional, _) => challenge.is_empty() && verifier.is_empty(),
             (Self::Required, _) => false,

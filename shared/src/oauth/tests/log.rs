@@ -1,11 +1,11 @@
 //! What the adapter logs, kept for a test to read.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
@@ -21,6 +21,10 @@ struct Text(String);
 
 impl Log {
     pub(super) fn begin() -> Self {
+        // While there is one subscriber in the process, tracing asks only that of the thread which first reaches an event whether
+        // anybody wants it: a test without a log would switch it off for the others. A second subscriber makes it ask them all.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let lines = Arc::<Mutex<Vec<String>>>::default();
         let subscriber = tracing_subscriber::registry().with(Keep(Arc::clone(&lines)));
         Self { lines, _guard: tracing::subscriber::set_default(subscriber) }
