@@ -98,6 +98,8 @@ pub struct Script {
     pub id_token: Value,
     /// Of whom userinfo speaks, whoever the token belongs to.
     pub userinfo: Option<Person>,
+    /// How many of the next revocation requests meet a 503.
+    pub revocations_down: u32,
 }
 
 struct Inner {
@@ -149,6 +151,7 @@ impl Provider {
             scope: None,
             id_token: json!({}),
             userinfo: None,
+            revocations_down: 0,
         };
         let inner = Arc::new(Inner {
             clock,
@@ -423,9 +426,13 @@ fn refusal(error: &str) -> Response {
 
 async fn revoke(State(inner): State<Arc<Inner>>, Form(form): Form<Vec<(String, String)>>) -> StatusCode {
     lock(&inner.seen).revocations += 1;
-    if lock(&inner.script).mood == Mood::Down {
+    let mut script = lock(&inner.script);
+    let missed = script.revocations_down > 0;
+    script.revocations_down = script.revocations_down.saturating_sub(1);
+    if missed || script.mood == Mood::Down {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
+    drop(script);
     for (name, value) in &form {
         if name == "token" {
             lock(&inner.live).remove(value);

@@ -246,6 +246,25 @@ async fn s86_what_was_obtained_for_the_wrong_person_leaves_a_receipt() {
     assert_eq!(revocations(name), [pair("revoked", format!("tokens of a refused sign-in: provider revoked: {both}"))]);
 }
 
+#[tokio::test]
+async fn a_provider_that_cannot_take_back_the_tokens_of_the_wrong_person_is_asked_twice_more() {
+    let (provider, world, olivia) = scripted().await;
+    provider.script(|script| script.person.email = Some("somebody-else@example.com".to_owned()));
+    for (misses, outcome, verdict) in [(2, "revoked", "provider revoked"), (3, "not_revoked", "provider did not revoke")] {
+        let url = world.url(&olivia, json!({ "connection_id": "conn_scripted" })).await;
+        provider.script(|script| script.revocations_down = misses);
+        let name = format!("taken-back-after-{misses}");
+        let back = provider.come_back(&url);
+        world.http.send(reqwest::Method::GET, &back, &[("x-request-id", name.as_str())], None).await.unwrap().page(403);
+        let now = at(world.now());
+        let mut asked = vec![format!("refresh_token 503 at {now}"); misses as usize];
+        if outcome == "revoked" {
+            asked.extend([format!("refresh_token 200 at {now}"), format!("access_token 200 at {now}")]);
+        }
+        assert_eq!(revocations(&name), [pair(outcome, format!("tokens of a refused sign-in: {verdict}: {}", asked.join(", ")))]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_second_sign_in_that_a_revoke_overtook_leaves_no_grant_behind() {
     let (provider, world, olivia) = scripted().await;

@@ -16,12 +16,14 @@ use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, Salt, Sealer};
 use crate::ports::clock::random;
 use crate::ports::flows::{FlowClaim, Renewal};
-use crate::ports::provider::{CodeExchange, Exchanged, TokenAnswer};
+use crate::ports::provider::{CodeExchange, Exchanged, ProviderError, Revocation, TokenAnswer};
 use crate::usecases::audit::{Act, announce, tokens_given_back};
 use crate::usecases::{Call, attempt, within};
 
 /// What must remain of the function's time before a code is sent: the provider's time limit and the store's.
 const EXCHANGE_TIME: Duration = Duration::seconds(12);
+/// When tokens that nobody may have are given back again: a provider that cannot take them now may be restarting.
+const GIVE_BACK_AGAIN: [Duration; 2] = [Duration::milliseconds(500), Duration::seconds(2)];
 /// What must remain of the function's time to look whether a transaction whose answer was lost took effect.
 const LOOK_TIME: Duration = Duration::seconds(2);
 
@@ -233,8 +235,21 @@ impl CompleteFlow {
         }
     }
 
+    /// Gives back what was obtained, and asks again while the provider fails in passing: these tokens are kept nowhere, so nobody
+    /// could give them back later.
     async fn revoke_obtained(&self, call: &Call, connection: &Connection, flow: &Flow, tokens: &TokenAnswer) {
-        let revocation = self.revocations.revoke_tokens(connection, tokens.refresh_token.as_ref(), Some(&tokens.access_token)).await;
+        let ask = || self.revocations.revoke_tokens(connection, tokens.refresh_token.as_ref(), Some(&tokens.access_token));
+        let mut revocation = ask().await;
+        for wait in GIVE_BACK_AGAIN {
+            let passes = matches!(revocation.outcome, Err(ProviderError::Unavailable { .. } | ProviderError::AnswerLost { .. }));
+            if !(passes && call.has(EXCHANGE_TIME + wait, self.clock.now())) {
+                break;
+            }
+            self.clock.sleep(wait).await;
+            let Revocation { receipts, outcome } = ask().await;
+            revocation.receipts.extend(receipts);
+            revocation.outcome = outcome;
+        }
         let by = Act {
             actor: Some(&flow.initiator),
             organization: Some(&flow.organization),
