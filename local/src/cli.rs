@@ -1,6 +1,6 @@
-//! The commands: `cargo local [options]`, `cargo local token …`, `cargo demo`.
+//! The commands: `cargo local [options]`, `cargo local token …`, `cargo local check …`, `cargo local state-keys`, `cargo demo`.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,10 +12,12 @@ use shared::secrets::{parse_client_secrets, parse_directory, parse_state_keys};
 use shared::system::SystemClock;
 use shared::telemetry;
 
+use crate::check::{self, CheckArgs};
 use crate::demo;
 use crate::demonstration;
 use crate::mint::{self, TokenArgs};
 use crate::stack::{Options, Stack};
+use crate::state_keys::{self, StateKeysArgs};
 
 /// The whole system on one machine.
 #[derive(Debug, Parser)]
@@ -31,6 +33,10 @@ struct Cli {
 enum Command {
     /// Mint a bearer token for the API
     Token(TokenArgs),
+    /// Judge a directory: every fault by its path; what to register at the providers
+    Check(CheckArgs),
+    /// Make state keys, or put a new one in front of those that there are
+    StateKeys(StateKeysArgs),
     /// Play the whole story once, and exit 0 if every step went as expected
     Demo,
 }
@@ -89,6 +95,16 @@ pub(crate) fn read(option: &str, path: &Path) -> Result<String, Fault> {
     std::fs::read_to_string(path).map_err(|e| Fault(format!("{option} {}: {e}", path.display())))
 }
 
+/// The same, where `-` is standard input.
+pub(crate) fn read_or_input(option: &str, path: &Path) -> Result<String, Fault> {
+    if path != Path::new("-") {
+        return read(option, path);
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|e| Fault(format!("{option} -: {e}")))?;
+    Ok(text)
+}
+
 impl SecretArgs {
     /// The further secrets by id, read.
     pub(crate) fn read(&self) -> Result<Vec<(String, String)>, Fault> {
@@ -104,12 +120,14 @@ impl SecretArgs {
 pub async fn run() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        None => serve(cli.serve).await,
-        Some(Command::Token(args)) => mint::print(&args),
-        Some(Command::Demo) => play().await,
+        None => serve(cli.serve).await.map(|()| ExitCode::SUCCESS),
+        Some(Command::Token(args)) => mint::print(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Check(args)) => check::run(&args).await,
+        Some(Command::StateKeys(args)) => state_keys::print(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Demo) => play().await.map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(Fault(line)) => {
             // Nothing more can be done if standard error is closed.
             let _ = writeln!(io::stderr(), "error: {line}");
@@ -120,7 +138,7 @@ pub async fn run() -> ExitCode {
 
 async fn play() -> Result<(), Fault> {
     let mut tell = |line: &str| drop(writeln!(io::stdout(), "{line}"));
-    demo::play(&mut tell).await.map_err(|e| Fault::of(&e))
+    demo::play(Options::ephemeral(), &mut tell).await.map_err(|e| Fault::of(&e))
 }
 
 async fn serve(args: ServeArgs) -> Result<(), Fault> {

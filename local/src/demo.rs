@@ -69,9 +69,9 @@ impl Story<'_> {
     }
 }
 
-/// Plays the story; `Ok` only if every step went as expected.
-pub async fn play(tell: Teller<'_>) -> Result<(), DemoError> {
-    let stack = Stack::start(Options::ephemeral()).await?;
+/// Plays the story on a stack of its own; `Ok` only if every step went as expected.
+pub async fn play(options: Options, tell: Teller<'_>) -> Result<(), DemoError> {
+    let stack = Stack::start(options).await?;
     let mut story = Story { tell, step: String::new(), steps: 0 };
     let result = live(&mut story, &stack).await;
     stack.stop().await;

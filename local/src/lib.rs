@@ -9,6 +9,7 @@
 
 pub mod app;
 pub mod aws;
+pub(crate) mod check;
 pub mod cli;
 pub mod client;
 pub mod demo;
@@ -19,3 +20,4 @@ pub(crate) mod mint;
 pub mod provision;
 pub mod sign_in;
 pub mod stack;
+pub(crate) mod state_keys;

@@ -41,6 +41,10 @@ pub struct Options {
     pub aws_listen: SocketAddr,
     /// Another AWS endpoint instead of the emulation.
     pub aws_endpoint: Option<String>,
+    /// Another DynamoDB behind the emulated endpoint, so that all else is still emulated.
+    pub dynamodb: Option<String>,
+    /// What the table is called; everything is found again under its usual name if absent.
+    pub table: Option<String>,
     /// The directory; the demonstration's if absent.
     pub directory: Option<String>,
     /// The client secrets; the demonstration's if absent.
@@ -68,6 +72,8 @@ impl Options {
             listen: free,
             aws_listen: free,
             aws_endpoint: None,
+            dynamodb: None,
+            table: None,
             directory: None,
             client_secrets: None,
             state_keys: None,
@@ -126,7 +132,7 @@ impl Stack {
         let (emulation, endpoint) = if let Some(endpoint) = options.aws_endpoint {
             (None, endpoint)
         } else {
-            let emulation = Emulation::start(bind(options.aws_listen).await?, options.data.as_deref()).await?;
+            let emulation = Emulation::start(bind(options.aws_listen).await?, options.data.as_deref(), options.dynamodb.as_deref()).await?;
             let endpoint = emulation.endpoint();
             (Some(emulation), endpoint)
         };
@@ -143,7 +149,9 @@ impl Stack {
             let region = Settings::from_environment().region.or_else(|| Some("us-east-1".to_owned()));
             sdk_config(&Settings { endpoint_url: Some(endpoint.clone()), region, ..Settings::default() })
         };
-        let provisioned = provision(&sdk, &Names::default(), &secrets).await?;
+        let usual = Names::default();
+        let names = Names { table: options.table.unwrap_or_else(|| usual.table.clone()), ..usual };
+        let provisioned = provision(&sdk, &names, &secrets).await?;
         let sign_in = demonstration::sign_in(api, options.data.as_deref(), Arc::clone(&options.clock))?;
         let settings = Settings {
             table: Some(provisioned.table.clone()),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
+mod operator;
 mod process;
 
 use std::fs;
@@ -47,7 +48,7 @@ fn help_names_every_option_and_command() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let options = ["--listen", "--aws-listen", "--aws-endpoint", "--directory", "--client-secrets", "--state-keys", "--secret", "--data"];
-    for word in options.into_iter().chain(["--refresh-every", "127.0.0.1:8787", "127.0.0.1:8788", "token", "demo"]) {
+    for word in options.into_iter().chain(["--refresh-every", "127.0.0.1:8787", "127.0.0.1:8788", "token", "demo", "check", "state-keys"]) {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
     let output = run(&["token", "--help"]);

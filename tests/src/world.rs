@@ -12,6 +12,7 @@ use local::stack::{Options, Stack, StartError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::ports::clock::{Clock as _, Entropy};
+use shared::system::SystemEntropy;
 use time::{Duration, OffsetDateTime};
 
 use crate::answers::Expect as _;
@@ -136,7 +137,7 @@ impl World {
     pub async fn with(setup: Setup) -> Self {
         for _ in 0..TRIES {
             let clock = setup.clock.clone().unwrap_or_default();
-            let mut options = Options::ephemeral();
+            let mut options = Self::options();
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
             if let Some(entropy) = &setup.entropy {
@@ -172,6 +173,19 @@ impl World {
             }
         }
         panic!("no free port")
+    }
+
+    /// How a stack starts here: as [`Options::ephemeral`], on the DynamoDB that `MANDATE_TEST_DYNAMODB` names, if it does. There every
+    /// stack has a table of its own.
+    #[must_use]
+    pub fn options() -> Options {
+        let dynamodb = other_dynamodb();
+        let table = dynamodb.is_some().then(|| {
+            let mut bytes = [0; 8];
+            SystemEntropy.fill(&mut bytes).unwrap();
+            format!("mandate-{:016x}", u64::from_be_bytes(bytes))
+        });
+        Options { dynamodb, table, ..Options::ephemeral() }
     }
 
     /// A free port of this machine, for a directory that has to name it beforehand.
@@ -439,6 +453,11 @@ impl Caller {
     pub async fn complete(&self, body: Value) -> Answer {
         self.post("/workflows/authorization/complete", body).await
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "which DynamoDB a test asks is said by its environment")]
+fn other_dynamodb() -> Option<String> {
+    std::env::var("MANDATE_TEST_DYNAMODB").ok()
 }
 
 /// Adds connections to the demonstration's.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use shared::http::error::Code;
 use shared::http::routes::Route;
 use shared::ports::clock::Clock as _;
+use tests::World;
 use tests::clock::Ahead;
 use time::Duration;
 use url::Url;
@@ -164,7 +165,7 @@ impl<'c> Call<'c> {
 impl Caller {
     async fn new() -> Self {
         let clock = Arc::new(Ahead::default());
-        let stack = Stack::start(Options { clock: Arc::<Ahead>::clone(&clock), ..Options::ephemeral() }).await.unwrap();
+        let stack = Stack::start(Options { clock: Arc::<Ahead>::clone(&clock), ..World::options() }).await.unwrap();
         let (http, browser) = (Http::new().unwrap(), Browser::new().unwrap());
         Self { description: Description::read(), stack, clock, http, browser, seen: BTreeSet::new(), faults: Vec::new() }
     }

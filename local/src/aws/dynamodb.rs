@@ -1,4 +1,4 @@
-//! DynamoDB, by dynoxide.
+//! DynamoDB, by dynoxide, or by whatever answers at another address.
 //!
 //! Dynoxide's public way in is a server on a listener of its own, so it gets one on an unnamed loopback port and
 //! our front hands its requests on. That keeps dynoxide's own checks of malformed requests, which its functions
@@ -7,7 +7,7 @@
 //! With a data directory, the tables are one `SQLite` file in WAL mode with `synchronous = FULL`: a transaction is in
 //! the file before it is answered. Nothing is deleted by TTL: dynoxide sweeps only when told, and we never do.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,10 +26,11 @@ use super::wire::Fault;
 /// How long a stop waits for requests under way.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The way in to a running dynoxide.
+/// The way in to a running DynamoDB.
 #[derive(Clone)]
 pub(super) struct DynamoDb {
-    address: SocketAddr,
+    /// Scheme and authority.
+    endpoint: String,
     client: Client<HttpConnector, Body>,
 }
 
@@ -53,8 +54,13 @@ pub(super) async fn start(data: Option<&Path>) -> Result<(DynamoDb, Engine), Emu
         // An error means that the sender is gone, which is a stop too.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
+    Ok((elsewhere(&format!("http://{address}")), Engine { server, stopping }))
+}
+
+/// The way in to a DynamoDB that others run.
+pub(super) fn elsewhere(endpoint: &str) -> DynamoDb {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    Ok((DynamoDb { address, client }, Engine { server, stopping }))
+    DynamoDb { endpoint: endpoint.trim_end_matches('/').to_owned(), client }
 }
 
 impl DynamoDb {
@@ -63,15 +69,15 @@ impl DynamoDb {
         let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{}/{query}", self.address))
+            .uri(format!("{}/{query}", self.endpoint))
             .body(Body::from(body))
             .map_err(|error| Fault::client("SerializationException", &error.to_string()))?;
         *request.headers_mut() = headers;
         match self.client.request(request).await {
             Ok(response) => Ok(response.map(Body::new)),
             Err(error) => {
-                tracing::error!(%error, "the embedded DynamoDB did not answer");
-                Err(Fault::new(500, "InternalServerError", "the embedded DynamoDB did not answer"))
+                tracing::error!(%error, "the DynamoDB behind the emulation did not answer");
+                Err(Fault::new(500, "InternalServerError", "the DynamoDB behind the emulation did not answer"))
             }
         }
     }

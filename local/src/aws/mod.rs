@@ -5,7 +5,7 @@
 //!
 //! 1. `X-Amz-Target` names service and operation ([`wire`]).
 //! 2. The request is counted, and an [`Observer`] may hold it, refuse it or lose its answer ([`observer`]).
-//! 3. DynamoDB's requests go to an embedded dynoxide ([`dynamodb`]); the others are answered here.
+//! 3. DynamoDB's requests go to an embedded dynoxide, or to another DynamoDB ([`dynamodb`]); the others are answered here.
 //!
 //! Without a data directory everything is in memory. With one, every acknowledged change is on disk before its
 //! answer ([`snapshot`]), and a lock keeps a second process out.
@@ -91,7 +91,8 @@ pub struct Emulation {
     address: SocketAddr,
     aws: Arc<Aws>,
     front: JoinHandle<io::Result<()>>,
-    engine: dynamodb::Engine,
+    /// Absent where DynamoDB is somebody else's.
+    engine: Option<dynamodb::Engine>,
     stopping: watch::Sender<bool>,
 }
 
@@ -108,13 +109,17 @@ struct Aws {
 }
 
 impl Emulation {
-    /// Serves AWS on `listener`, in memory or in the directory `data`.
-    pub async fn start(listener: TcpListener, data: Option<&Path>) -> Result<Self, EmulationError> {
+    /// Serves AWS on `listener`, in memory or in the directory `data`. With `dynamodb`, the endpoint of another one, DynamoDB's requests
+    /// are handed on to there.
+    pub async fn start(listener: TcpListener, data: Option<&Path>, dynamodb: Option<&str>) -> Result<Self, EmulationError> {
         let address = listener.local_addr().map_err(EmulationError::Listen)?;
         let lock = data.map(lock_directory).transpose()?;
         let file = |name: &str| data.map(|directory| directory.join(name));
         let (stopping, stopped) = watch::channel(false);
-        let (dynamodb, engine) = dynamodb::start(data).await?;
+        let (dynamodb, engine) = match dynamodb {
+            Some(endpoint) => (dynamodb::elsewhere(endpoint), None),
+            None => dynamodb::start(data).await.map(|(dynamodb, engine)| (dynamodb, Some(engine)))?,
+        };
         let aws = Arc::new(Aws {
             watch: observer::Watch::default(),
             dynamodb,
@@ -157,7 +162,9 @@ impl Emulation {
         if tokio::time::timeout(PATIENCE, &mut self.front).await.is_err() {
             self.front.abort();
         }
-        self.engine.stop().await;
+        if let Some(engine) = self.engine {
+            engine.stop().await;
+        }
     }
 }
 

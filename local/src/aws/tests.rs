@@ -19,7 +19,7 @@ use crate::provision::loopback_sdk_config;
 /// An emulation on a free port.
 async fn emulation(data: Option<&Path>) -> Emulation {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    Emulation::start(listener, data).await.unwrap()
+    Emulation::start(listener, data, None).await.unwrap()
 }
 
 fn sdk(emulation: &Emulation) -> SdkConfig {

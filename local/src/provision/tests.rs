@@ -5,7 +5,7 @@ use super::*;
 use crate::aws::Emulation;
 
 async fn emulation() -> (Emulation, SdkConfig) {
-    let emulation = Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), None).await.unwrap();
+    let emulation = Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), None, None).await.unwrap();
     let sdk = loopback_sdk_config(&emulation.endpoint());
     (emulation, sdk)
 }

@@ -120,19 +120,9 @@ impl Discovery {
     }
 
     async fn fetch(&self, issuer: &str) -> Result<Endpoints, ProviderError> {
-        let not_a_url = || ProviderError::Misconfigured { code: "issuer_not_a_url".to_owned() };
-        let parsed = Url::parse(issuer).map_err(|_| not_a_url())?;
-        if parsed.query().is_some() || parsed.fragment().is_some() || parsed.cannot_be_a_base() {
-            return Err(not_a_url());
-        }
-        let now = self.clock.now();
-        let (document, openid) = match get_object(&self.http, &below(&parsed, ".well-known/openid-configuration"), now).await {
-            // An authorization server that is no OpenID provider has its document elsewhere (RFC 8414 section 3.1).
-            Err(ProviderError::Unavailable { status: Some(404), .. }) => (get_object(&self.http, &rfc8414(&parsed), now).await?, false),
-            other => (other?, true),
-        };
+        let (document, openid) = self.document(issuer).await?;
         let endpoints = self.read(issuer, &document, openid)?;
-        if !strings(&document, "code_challenge_methods_supported").is_some_and(|methods| methods.iter().any(|method| method == "S256")) {
+        if !announces_pkce(&document) {
             tracing::warn!(
                 issuer,
                 "the provider does not say that it supports PKCE with S256; it is sent all the same, and state and nonce are held to"
@@ -141,7 +131,22 @@ impl Discovery {
         Ok(endpoints)
     }
 
-    fn read(&self, issuer: &str, document: &Map<String, Value>, openid: bool) -> Result<Endpoints, ProviderError> {
+    /// The document as it is, and whether it is an OpenID provider's.
+    pub(super) async fn document(&self, issuer: &str) -> Result<(Map<String, Value>, bool), ProviderError> {
+        let not_a_url = || ProviderError::Misconfigured { code: "issuer_not_a_url".to_owned() };
+        let parsed = Url::parse(issuer).map_err(|_| not_a_url())?;
+        if parsed.query().is_some() || parsed.fragment().is_some() || parsed.cannot_be_a_base() {
+            return Err(not_a_url());
+        }
+        let now = self.clock.now();
+        match get_object(&self.http, &below(&parsed, ".well-known/openid-configuration"), now).await {
+            // An authorization server that is no OpenID provider has its document elsewhere (RFC 8414 section 3.1).
+            Err(ProviderError::Unavailable { status: Some(404), .. }) => Ok((get_object(&self.http, &rfc8414(&parsed), now).await?, false)),
+            other => Ok((other?, true)),
+        }
+    }
+
+    pub(super) fn read(&self, issuer: &str, document: &Map<String, Value>, openid: bool) -> Result<Endpoints, ProviderError> {
         let invalid = |why| ProviderError::AnswerInvalid { why };
         if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err(invalid("its metadata is of another issuer"));
@@ -199,8 +204,13 @@ impl Endpoints {
     }
 }
 
+/// Whether a provider says that it supports PKCE with S256 (RFC 8414 section 2).
+pub(super) fn announces_pkce(document: &Map<String, Value>) -> bool {
+    strings(document, "code_challenge_methods_supported").is_some_and(|methods| methods.iter().any(|method| method == "S256"))
+}
+
 /// The texts of a list in the metadata; `None` if it has no such list.
-fn strings(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+pub(super) fn strings(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     Some(document.get(name)?.as_array()?.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 

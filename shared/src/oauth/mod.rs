@@ -27,6 +27,7 @@ mod identity;
 mod jwks;
 mod jwt;
 mod revocation;
+mod survey;
 mod token_answer;
 mod token_endpoint;
 mod userinfo;
@@ -42,6 +43,7 @@ use serde_json::{Map, Value};
 pub use api_token::ApiTokenVerifier;
 pub use egress::{Egress, Http};
 pub use jwks::Jwks;
+pub use survey::{Finding, Survey};
 
 use self::client_authentication::Proof;
 use self::discovery::{Discovery, Endpoints};

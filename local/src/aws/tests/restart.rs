@@ -51,7 +51,7 @@ async fn everything_is_there_after_a_restart() {
 async fn a_data_directory_has_one_user_at_a_time() {
     let data = tempfile::tempdir().unwrap();
     let first = emulation(Some(data.path())).await;
-    let start = async || Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Some(data.path())).await;
+    let start = async || Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Some(data.path()), None).await;
     assert!(matches!(start().await, Err(EmulationError::InUse { .. })));
     first.stop().await;
     start().await.unwrap().stop().await;
@@ -62,7 +62,7 @@ async fn a_foreign_state_file_is_named_and_never_overwritten() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("kms.json");
     fs::write(&file, "not ours").unwrap();
-    let outcome = Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Some(data.path())).await;
+    let outcome = Emulation::start(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), Some(data.path()), None).await;
     assert!(matches!(outcome, Err(EmulationError::State(_))));
     assert_eq!(fs::read_to_string(file).unwrap(), "not ours");
 }

@@ -78,7 +78,7 @@ async fn bindings_that_the_index_shows_without_their_authorization_join_no_other
     let shown = stored(&table, authorization("org_1", 5)).await;
     for number in [9, 3] {
         let orphan = binding(&authorization("org_1", number), &format!("fl_{number}"), "read");
-        table.client.put_item().table_name("mandate").set_item(Some(binding_item(&orphan))).send().await.unwrap();
+        table.client.put_item().table_name(&table.name).set_item(Some(binding_item(&orphan))).send().await.unwrap();
     }
     let pages = walk(&table, 10, 25).await;
     assert_eq!(pages.concat().iter().map(|entry| (entry.id.clone(), entry.workflows.len())).collect::<Vec<_>>(), [(shown.id, 0)]);
@@ -98,7 +98,7 @@ async fn a_megabyte_of_rows_ends_a_page_and_the_next_begins_with_a_whole_entry()
         stored(&table, to.clone()).await;
         for at in 0..5 {
             let item = binding_item(&binding(&to, &format!("fl_{number}-{at}"), &long));
-            table.client.put_item().table_name("mandate").set_item(Some(item)).send().await.unwrap();
+            table.client.put_item().table_name(&table.name).set_item(Some(item)).send().await.unwrap();
         }
     }
     let pages = walk(&table, 1000, 25).await;

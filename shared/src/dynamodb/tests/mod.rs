@@ -1,8 +1,9 @@
-//! The adapter against an in-process DynamoDB, over the wire.
+//! The adapter against a DynamoDB, over the wire: the one in process, or another (docs/stores.md).
 
 mod bindings;
 mod budgets;
 mod collisions;
+mod costs;
 mod flows;
 mod index;
 mod moves;

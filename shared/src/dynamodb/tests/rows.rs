@@ -24,10 +24,10 @@ async fn a_bad_row_is_named_by_table_attribute_and_key() {
         let mut item = authorization_item(&of);
         item.remove(attribute);
         item.extend(value.map(|value| (attribute.to_owned(), value)));
-        table.client.put_item().table_name("mandate").set_item(Some(item)).send().await.unwrap();
+        table.client.put_item().table_name(&table.name).set_item(Some(item)).send().await.unwrap();
         let error = table.authorization(&of.organization, &of.id).await.unwrap_err();
         assert_eq!(error.to_string(), "failed to read an authorization");
-        let place = format!("table mandate has a bad {attribute} at ORG#org_1#AUTH#{} / AUTH", of.id);
+        let place = format!("table {} has a bad {attribute} at ORG#org_1#AUTH#{} / AUTH", table.name, of.id);
         assert_eq!(error.source().unwrap().to_string(), place);
     }
 }

@@ -1,4 +1,6 @@
-//! An in-process DynamoDB with the table in it, and records to put there.
+//! A DynamoDB with the table in it, and records to put there.
+//!
+//! It runs in this process. With `MANDATE_TEST_DYNAMODB=URL` it is the one at that address, where every test has a table of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::domain::scopes::Scopes;
 use crate::dynamodb::Table;
 use crate::dynamodb::keys::Key;
 use crate::dynamodb::table::create_table;
-use crate::ports::clock::Clock;
+use crate::ports::clock::{Clock, Entropy as _};
 use crate::ports::flows::Flows;
 use crate::ports::store::{RefreshCommit, RefreshStore};
 use crate::system::SystemEntropy;
@@ -69,28 +71,56 @@ impl Intercept for Calls {
 
 /// A new table of its own, and what it is asked.
 pub(super) async fn table() -> (Table, Calls) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
-    let (client, calls) = client(address);
-    create_table(&client, "mandate").unwrap().send().await.unwrap();
+    let calls = Calls::default();
+    let table = watched_table(calls.clone()).await;
     calls.take();
-    (Table::new(client, "mandate", Arc::new(Still), Arc::new(SystemEntropy)), calls)
+    (table, calls)
+}
+
+/// A new table of its own, whose every request passes by here.
+pub(super) async fn watched_table(watch: impl Intercept + 'static) -> Table {
+    let endpoint = if let Some(endpoint) = other_dynamodb() {
+        endpoint
+    } else {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()));
+        endpoint
+    };
+    let (client, name) = (client_of(&endpoint, watch), own_name());
+    create_table(&client, &name).unwrap().send().await.unwrap();
+    Table::new(client, name, Arc::new(Still), Arc::new(SystemEntropy))
+}
+
+#[expect(clippy::disallowed_methods, reason = "which DynamoDB a test asks is said by its environment")]
+pub(super) fn other_dynamodb() -> Option<String> {
+    std::env::var("MANDATE_TEST_DYNAMODB").ok()
+}
+
+/// A table's name that nobody else has.
+fn own_name() -> String {
+    let mut bytes = [0; 8];
+    SystemEntropy.fill(&mut bytes).unwrap();
+    format!("mandate-{:016x}", u64::from_be_bytes(bytes))
 }
 
 /// A client of whatever answers at this address.
 pub(super) fn client(address: SocketAddr) -> (Client, Calls) {
     let calls = Calls::default();
+    (client_of(&format!("http://{address}"), calls.clone()), calls)
+}
+
+fn client_of(endpoint: &str, watch: impl Intercept + 'static) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
-        .endpoint_url(format!("http://{address}"))
+        .endpoint_url(endpoint)
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(1)))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .interceptor(calls.clone())
+        .interceptor(watch)
         .build();
-    (Client::from_conf(config), calls)
+    Client::from_conf(config)
 }
 
 pub(super) fn organization(name: &str) -> OrganizationId {

@@ -14,6 +14,7 @@ mod provider;
 mod pushed;
 mod scripted;
 mod sign_in;
+mod survey;
 mod tls;
 mod workos;
 mod world;
