@@ -99,7 +99,9 @@ pub enum Need {
 }
 
 impl Need {
-    fn name(self) -> &'static str {
+    /// Its name in the environment.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Table => "MANDATE_TABLE",
             Self::KmsKey => "MANDATE_KMS_KEY_ID",

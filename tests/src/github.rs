@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
-use crate::canary;
+use crate::canary::{self, Kind};
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 
 /// The client of every connection to it.
@@ -170,6 +170,7 @@ impl GitHub {
         assert_eq!(parameter(&url, "client_id").as_deref(), Some(CLIENT_ID));
         let redirect_uri = parameter(&url, "redirect_uri").unwrap();
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         let granted = json!({
             "redirect_uri": redirect_uri, "scope": parameter(&url, "scope").unwrap_or_default(),
             "code_challenge": parameter(&url, "code_challenge").unwrap(),

@@ -7,6 +7,7 @@
 //! * [`canary`]: in every world, and stops a test whose secrets are where they must not be.
 //! * [`Browser`]: one person's browser, with its cookies and all that it saw.
 //! * [`faults`]: what tests do to requests on their way to AWS.
+//! * [`permissions`]: what a function asks of AWS, in the words of its role.
 //! * [`provider`]: an identity provider that fails on request.
 //! * [`conformance`]: an identity provider that lies on request.
 //! * [`github`], [`slack`], [`pushing`]: counterparts that behave and misbehave as GitHub, Slack, and providers with pushed requests do;
@@ -26,6 +27,7 @@ pub mod conformance;
 pub mod faults;
 pub mod github;
 pub mod log;
+pub mod permissions;
 pub mod provider;
 pub mod pushing;
 pub mod script;

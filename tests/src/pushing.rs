@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
-use crate::canary;
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 use crate::tokens;
@@ -152,6 +152,7 @@ impl Pushing {
         let request = self.request(authorization_url).unwrap();
         let mut back = Url::parse(&request["redirect_uri"]).unwrap();
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         back.query_pairs_mut().append_pair("code", &code).append_pair("state", &request["state"]);
         lock(&self.inner.codes).insert(code, request);
         back.into()

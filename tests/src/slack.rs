@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::canary;
+use crate::canary::{self, Kind};
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 
 /// The client of every connection to it.
@@ -172,6 +172,7 @@ impl Slack {
             other => panic!("no such page: {other}"),
         };
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         let granted = json!({ "redirect_uri": asked("redirect_uri"), "bot": bot, "user": user, "code_challenge": asked("code_challenge") });
         lock(&self.inner.codes).insert(code.clone(), granted);
         let mut back = Url::parse(&asked("redirect_uri")).unwrap();

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::canary;
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{lock, s256};
 use crate::tokens;
@@ -256,6 +256,7 @@ impl WorkOs {
         let code = {
             let mut books = lock(&self.inner.books);
             let code = books.name("code");
+            canary::register(Kind::Code, &code);
             let challenge = asked["code_challenge"].clone();
             books.codes.insert(code.clone(), Code { challenge, issued_at: self.inner.clock.now() });
             code

@@ -116,29 +116,28 @@ pub(super) fn exchange(exchange: &Exchange<'_>) {
     }
 }
 
-/// The secrets of an event.
+/// The secrets that a caller sends: the bearer token, the application's own state, the verifier. Codes, states and completion codes are
+/// noted where they are made; what arrives under their names may be anything that an attacker has thought of.
 pub(super) fn event(function: &str, event: &Value) {
     for (name, value) in event["headers"].as_object().into_iter().flatten() {
-        match (name.to_ascii_lowercase().as_str(), value.as_str()) {
-            ("authorization", Some(value)) => authorization(value, Kind::BearerToken),
-            ("cookie", Some(value)) => cookies(value),
-            _ => {}
+        let value = value.as_str().unwrap_or_default();
+        if name.eq_ignore_ascii_case("authorization") && value.starts_with("Bearer eyJ") {
+            authorization(value, Kind::BearerToken);
         }
     }
-    for cookie in event["cookies"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        cookies(cookie);
-    }
-    form(event["rawQueryString"].as_str().unwrap_or_default());
     let text = event["body"].as_str().unwrap_or_default();
     let text = if event["isBase64Encoded"] == true { STANDARD.decode(text).unwrap_or_default() } else { text.as_bytes().to_vec() };
-    let Ok(said) = serde_json::from_slice::<Value>(&text) else { return };
-    for (name, value) in said.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?))) {
-        match (function, name.as_str()) {
-            ("create-url", "state") => register(Kind::ApplicationState, value),
-            ("callback", "code") => register(Kind::CompletionCode, value),
-            (_, name) => named(name, value),
+    let said = serde_json::from_slice::<Value>(&text).unwrap_or(Value::Null);
+    for (of, name, kind) in [("create-url", "state", Kind::ApplicationState), ("callback", "code_verifier", Kind::Verifier)] {
+        if let Some(value) = said[name].as_str().filter(|value| function == of && is_opaque(value)) {
+            register(kind, value);
         }
     }
+}
+
+/// Whether a text is one that means nothing to anybody else, rather than a piece of a URL that is to be smuggled in.
+fn is_opaque(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
 }
 
 /// The secrets of an answer.
@@ -152,7 +151,7 @@ pub(super) fn answer(location: &str, said: &Value) {
     for (name, value) in Url::parse(location).iter().flat_map(Url::query_pairs) {
         match &*name {
             "code" => register(Kind::CompletionCode, &value),
-            "state" => register(Kind::ApplicationState, &value),
+            "state" if is_opaque(&value) => register(Kind::ApplicationState, &value),
             _ => {}
         }
     }

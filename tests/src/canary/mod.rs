@@ -30,6 +30,7 @@ use serde_json::Value;
 
 use self::search::{Form, Found, Index, SHORTEST};
 use crate::log;
+use crate::permissions::{self, Use};
 
 /// What kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,6 +216,7 @@ impl fmt::Debug for Leak {
 #[derive(Default)]
 pub struct Watch {
     kept: Mutex<Vec<(Place, Vec<u8>)>>,
+    uses: Mutex<BTreeSet<Use>>,
 }
 
 impl Watch {
@@ -241,6 +243,7 @@ impl Witness for Watch {
             bytes.push(b'\n');
         }
         bytes.extend_from_slice(body);
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).extend(permissions::uses(call));
         self.keep(Place::Aws { service: call.service, operation: call.operation.to_owned() }, bytes);
     }
 
@@ -346,6 +349,12 @@ impl Canary {
             *kept.entry(name).or_default() += bytes.len();
         }
         kept
+    }
+
+    /// What the functions of this world have asked of AWS, in the words of their roles.
+    #[must_use]
+    pub fn uses(&self) -> BTreeSet<Use> {
+        self.watch.uses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends it without a look: for the test that leaks on purpose.

@@ -19,7 +19,7 @@ use url::Url;
 use super::client::{self, Parameters};
 use super::keys::{self, ClientKey, Keys};
 use super::script::{Alg, Edit, Script, Signature};
-use crate::canary;
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{lock, verifies};
 
@@ -265,6 +265,7 @@ async fn authorize(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
         Ok(request) => request,
     };
     let code = keys::random();
+    canary::register(Kind::Code, &code);
     let mut response = json!({ "code": code, "state": request["state"] });
     if inner.profile == Profile::Fapi2 {
         response["iss"] = json!(inner.issuer);
