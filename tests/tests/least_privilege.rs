@@ -191,9 +191,11 @@ async fn sign_ins(world: &World, provider: &Provider, olivia: &Caller) -> String
     let direct = world.url(olivia, json!({ "connection_id": "conn_scripted" })).await;
     provider.script(|script| script.person.email = Some("ops@example.com".to_owned()));
     let back = provider.come_back(&direct);
+    world.pass(Duration::minutes(9));
     world.open(&back).await.page(200);
     world.open(&back).await.page(200);
-    world.pass(Duration::minutes(11));
+    // The URL has ended, and how the sign-in ended is still told.
+    world.pass(Duration::minutes(2));
     world.open(&back).await.page(200);
     for redirect_uri in [Value::Null, json!(world.return_to())] {
         let mut body = json!({ "connection_id": "conn_scripted", "redirect_uri": redirect_uri });

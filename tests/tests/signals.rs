@@ -290,12 +290,12 @@ async fn s95_a_panic_is_no_success_stores_nothing_and_leaves_the_next_request_al
     })
     .await;
     let olivia = world.olivia();
-    let body = json!({ "connection_id": "conn_scripted", "redirect_uri": world.return_to() });
-    let back = provider.come_back(&world.url(&olivia, body.clone()).await);
-    let code = world.open(&back).await.sent("code").unwrap();
     let id = world.authorize(&olivia, PEOPLE[0].id).await;
     world.bind(&olivia, "fl_1", &id).await;
     world.pass(Duration::hours(2));
+    let body = json!({ "connection_id": "conn_scripted", "redirect_uri": world.return_to() });
+    let back = provider.come_back(&world.url(&olivia, body.clone()).await);
+    let code = world.open(&back).await.sent("code").unwrap();
     let (before, seen) = (olivia.list().await, provider.seen());
 
     trap.0.store(true, Ordering::SeqCst);
