@@ -17,6 +17,7 @@ use shared::http::routes::{Function, Route};
 use shared::oauth::{Egress, Http, Provider};
 use shared::ports::clock::{Clock, Entropy};
 use shared::secrets::{StateKeys, parse_directory};
+use shared::usecases::announce::Announcer;
 use shared::usecases::assign::Assign;
 use shared::usecases::check::Check;
 use shared::usecases::complete_flow::CompleteFlow;
@@ -125,13 +126,14 @@ impl Service {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
+        let announcer = Arc::new(Announcer { index: fakes.clone(), events: None, clock: clock.clone() });
         let refresher = Arc::new(Refresher {
             store: fakes.clone(),
             refreshes: fakes.clone(),
             revocations: fakes.clone(),
             cipher: fakes.clone(),
             rescue: fakes.clone(),
-            index: fakes.clone(),
+            announcer: announcer.clone(),
             traffic: Arc::new(Traffic::new(clock.clone())),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -141,7 +143,7 @@ impl Service {
         let complete_flow = CompleteFlow {
             sealer: keys.clone(),
             flows: fakes.clone(),
-            index: fakes.clone(),
+            announcer: announcer.clone(),
             cipher: fakes.clone(),
             metadata: fakes.clone(),
             exchanges: fakes.clone(),
@@ -150,7 +152,7 @@ impl Service {
             entropy: entropy.clone(),
         };
         let list = List { index: fakes.clone(), cursors: keys.clone(), clock: clock.clone() };
-        let revoke = Revoke { index: fakes.clone(), metadata: fakes.clone(), entropy, revoker };
+        let revoke = Revoke { index: fakes.clone(), announcer, metadata: fakes.clone(), entropy, revoker };
         let assign = Assign { store: fakes.clone(), clock: clock.clone() };
         let replace = Replace { store: fakes.clone(), moves: fakes.clone(), index: fakes.clone(), clock: clock.clone() };
         let hand_out = HandOut {

@@ -36,6 +36,9 @@ const DIRECTORY: &str = "mandate/directory";
 const CLIENT_SECRETS: &str = "mandate/client-secrets";
 const STATE_KEYS: &str = "mandate/state-keys";
 
+/// The bus of the emulated AWS.
+const EVENT_BUS: &str = "default";
+
 /// How to start.
 pub struct Options {
     /// Where the API listens.
@@ -184,6 +187,9 @@ impl Stack {
             client_secrets_secret: Some(CLIENT_SECRETS.to_owned()),
             state_keys_secret: Some(STATE_KEYS.to_owned()),
             rescue_queue_url: Some(provisioned.rescue_queue_url.clone()),
+            // Another endpoint's bus may have listeners, or not be there at all.
+            event_bus: emulation.is_some().then(|| EVENT_BUS.to_owned()),
+            metrics_namespace: None,
             development: true,
             region: None,
             endpoint_url: None,

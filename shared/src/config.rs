@@ -17,6 +17,10 @@ pub struct Settings {
     pub state_keys_secret: Option<String>,
     /// `MANDATE_RESCUE_QUEUE_URL`
     pub rescue_queue_url: Option<String>,
+    /// `MANDATE_EVENT_BUS`, the name or ARN of a bus; without it the log alone tells of changes.
+    pub event_bus: Option<String>,
+    /// `MANDATE_METRICS_NAMESPACE`, so that two stacks of one account do not count together.
+    pub metrics_namespace: Option<String>,
     /// `MANDATE_DEVELOPMENT=1`: only then is another AWS endpoint taken, and providers on loopback are allowed.
     pub development: bool,
     /// `AWS_REGION`, which Lambda sets.
@@ -49,6 +53,8 @@ impl Settings {
             client_secrets_secret: variable("MANDATE_CLIENT_SECRETS_SECRET"),
             state_keys_secret: variable("MANDATE_STATE_KEYS_SECRET"),
             rescue_queue_url: variable("MANDATE_RESCUE_QUEUE_URL"),
+            event_bus: variable("MANDATE_EVENT_BUS"),
+            metrics_namespace: variable("MANDATE_METRICS_NAMESPACE"),
             development,
             region: variable("AWS_REGION"),
             endpoint_url: variable("AWS_ENDPOINT_URL").filter(|_| development),

@@ -17,8 +17,9 @@ use crate::wiring::{StartError, Wiring, sdk_config};
 /// function that is configured wrongly.
 pub async fn start(needs: &[Need]) -> Wiring {
     let clock = Arc::new(SystemClock);
-    telemetry::start(clock.clone(), Box::new(|| Box::new(std::io::stdout().lock())));
     let settings = Settings::from_environment();
+    let namespace = settings.metrics_namespace.as_deref().unwrap_or("Mandate");
+    telemetry::start_counting_as(namespace, clock.clone(), Box::new(|| Box::new(std::io::stdout().lock())));
     let sdk = sdk_config(&settings);
     match Wiring::start(settings, needs, sdk, clock, Arc::new(SystemEntropy)).await {
         Ok(wiring) => wiring,

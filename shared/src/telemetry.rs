@@ -15,13 +15,51 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::correlation;
 use crate::domain::ids::RequestId;
 use crate::http::routes::Function;
 use crate::http::views::timestamp;
 use crate::ports::clock::Clock;
 
-/// The namespace of the metrics.
+/// The namespace of the metrics where none is configured.
 const NAMESPACE: &str = "Mandate";
+
+/// A metric that this crate counts or measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name, which alarms and dashboards use.
+    pub name: &'static str,
+    /// Its unit, in CloudWatch's word.
+    pub unit: &'static str,
+    /// By what it is told apart; everything is counted in one if absent.
+    pub dimension: Option<&'static str>,
+}
+
+/// A count without a dimension.
+const fn count(name: &'static str) -> Metric {
+    Metric { name, unit: "Count", dimension: None }
+}
+
+/// All metrics. An event that has a field `metrics` carries the values of those that it names, in fields of theirs; one with a field
+/// `metric` counts one of what that names. What is not in here is not counted.
+pub const METRICS: [Metric; 16] = [
+    Metric { name: "duration_ms", unit: "Milliseconds", dimension: Some("route") },
+    Metric { name: "faults", unit: "Count", dimension: Some("route") },
+    Metric { name: "refusals", unit: "Count", dimension: Some("route") },
+    count("security_signals"),
+    count("decrypt_failures"),
+    count("provider_incident"),
+    count("provider_incident_ended"),
+    count("refreshes"),
+    count("needs_reauthorization"),
+    count("announcements_failed"),
+    count("tokens_lost"),
+    Metric { name: "refresh_backlog_seconds", unit: "Seconds", dimension: None },
+    count("due"),
+    count("deferred"),
+    count("failed"),
+    count("rescued"),
+];
 
 /// One request, as the log tells it.
 pub struct RequestLine<'a> {
@@ -39,29 +77,15 @@ pub struct RequestLine<'a> {
     pub code: Option<&'static str>,
     /// Why, for the operator.
     pub cause: Option<&'a (dyn Error + 'static)>,
-    /// When it came.
-    pub began: OffsetDateTime,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Writes the line of one request. It carries its metrics in CloudWatch's Embedded Metric Format in the field `emf`.
+/// Writes the line of one request, with its metrics.
 pub fn request(line: &RequestLine<'_>) {
     let duration_ms = u64::try_from(line.took.whole_milliseconds()).unwrap_or(0);
     let cause = line.cause.map(chain);
     let (fault, refused) = (u64::from(line.status >= 500), u64::from((400..500).contains(&line.status)));
-    let emf = json!({
-        "Timestamp": milliseconds(line.began),
-        "CloudWatchMetrics": [{
-            "Namespace": NAMESPACE,
-            "Dimensions": [["route"]],
-            "Metrics": [
-                { "Name": "duration_ms", "Unit": "Milliseconds" },
-                { "Name": "faults", "Unit": "Count" },
-                { "Name": "refusals", "Unit": "Count" },
-            ],
-        }],
-    });
     tracing::info!(
         request_id = line.request_id,
         function = ?line.function,
@@ -73,7 +97,7 @@ pub fn request(line: &RequestLine<'_>) {
         duration_ms,
         faults = fault,
         refusals = refused,
-        emf = %emf,
+        metrics = "duration_ms faults refusals",
         "request"
     );
 }
@@ -110,26 +134,37 @@ pub type Output = Box<dyn Fn() -> Box<dyn Write> + Send + Sync>;
 
 /// Begins to write this crate's events as JSON lines. Further calls change nothing.
 pub fn start(clock: Arc<dyn Clock>, output: Output) {
+    start_counting_as(NAMESPACE, clock, output);
+}
+
+/// The same, with metrics in a namespace of one's own.
+pub fn start_counting_as(namespace: &str, clock: Arc<dyn Clock>, output: Output) {
     // What the SDKs say of themselves may hold requests; it is shown only from warnings on.
     let filter =
         Targets::new().with_default(LevelFilter::ERROR).with_target("shared", LevelFilter::INFO).with_target("local", LevelFilter::INFO);
-    let _ = tracing_subscriber::registry().with(JsonLines { clock, output }.with_filter(filter)).try_init();
+    let lines = JsonLines { namespace: namespace.to_owned(), clock, output };
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }
 
-/// Writes each event as one JSON object; fields stand at the top level, and `emf` becomes `_aws`, as CloudWatch expects it. An event
-/// with a field `metric` counts one of what that names.
+/// Writes each event as one JSON object; fields stand at the top level, where CloudWatch's Embedded Metric Format wants the values of
+/// metrics.
 struct JsonLines {
+    namespace: String,
     clock: Arc<dyn Clock>,
     output: Output,
 }
 
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let now = self.clock.now();
         let mut line = Line(Map::new());
-        line.0.insert("time".to_owned(), json!(timestamp(self.clock.now())));
+        line.0.insert("time".to_owned(), json!(timestamp(now)));
         line.0.insert("level".to_owned(), json!(level(*event.metadata().level())));
         event.record(&mut line);
-        line.count(self.clock.now());
+        line.measure(&self.namespace, now);
+        if let (false, Some(request_id)) = (line.0.contains_key("request_id"), correlation::request_id()) {
+            line.0.insert("request_id".to_owned(), json!(request_id));
+        }
         let mut text = Value::Object(line.0).to_string();
         text.push('\n');
         // There is nowhere to report that a line could not be written.
@@ -154,11 +189,23 @@ impl Line {
         self.0.insert(field.name().to_owned(), value);
     }
 
-    fn count(&mut self, now: OffsetDateTime) {
-        let Some(Value::String(metric)) = self.0.remove("metric") else { return };
-        let counted = json!([{ "Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": [{ "Name": metric, "Unit": "Count" }] }]);
-        self.0.insert("_aws".to_owned(), json!({ "Timestamp": milliseconds(now), "CloudWatchMetrics": counted }));
-        self.0.insert(metric, json!(1));
+    /// Says in `_aws` which fields are metrics (Embedded Metric Format specification, "Schema").
+    fn measure(&mut self, namespace: &str, now: OffsetDateTime) {
+        let mut names = Vec::new();
+        if let Some(Value::String(counted)) = self.0.remove("metric") {
+            self.0.insert(counted.clone(), json!(1));
+            names.push(counted);
+        }
+        if let Some(Value::String(carried)) = self.0.remove("metrics") {
+            names.extend(carried.split(' ').map(str::to_owned));
+        }
+        let declared: Vec<&Metric> = METRICS.iter().filter(|metric| names.iter().any(|name| name == metric.name)).collect();
+        // An event's metrics have their dimension in common.
+        let Some(dimension) = declared.first().map(|metric| metric.dimension) else { return };
+        let metrics: Vec<Value> = declared.iter().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit })).collect();
+        let dimensions: Vec<&str> = dimension.into_iter().collect();
+        let directive = json!([{ "Namespace": namespace, "Dimensions": [dimensions], "Metrics": metrics }]);
+        self.0.insert("_aws".to_owned(), json!({ "Timestamp": milliseconds(now), "CloudWatchMetrics": directive }));
     }
 }
 
@@ -182,12 +229,6 @@ impl Visit for Line {
         self.put(field, json!(chain(value)));
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        match field.name() {
-            "emf" => {
-                self.0.insert("_aws".to_owned(), serde_json::from_str(&text).unwrap_or(Value::Null));
-            }
-            _ => self.put(field, json!(clean(&text, 2000))),
-        }
+        self.put(field, json!(clean(&format!("{value:?}"), 2000)));
     }
 }

@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use crate::config::{Missing, Need, Settings};
 use crate::domain::redirect_uri::Environment;
 use crate::dynamodb::Table;
+use crate::eventbridge::EventBus;
 use crate::http::edge::Edge;
 use crate::kms::Keyring;
 use crate::oauth::{ApiTokenVerifier, Egress, Http, Provider};
@@ -22,6 +23,7 @@ use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::Directories;
 use crate::secrets::{PushingClients, SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
 use crate::sqs::RescueQueueClient;
+use crate::usecases::announce::Announcer;
 use crate::usecases::assign::Assign;
 use crate::usecases::check::Check;
 use crate::usecases::complete_flow::CompleteFlow;
@@ -195,6 +197,12 @@ impl Wiring {
         Arc::new(RescueQueueClient::new(aws_sdk_sqs::Client::new(&self.sdk), url))
     }
 
+    fn announcer(&self) -> Arc<Announcer> {
+        let bus = self.settings.event_bus.as_ref();
+        let events = bus.map(|bus| Arc::new(EventBus::new(aws_sdk_eventbridge::Client::new(&self.sdk), bus)) as _);
+        Arc::new(Announcer { index: self.table(), events, clock: self.clock() })
+    }
+
     /// Create an authorization URL.
     #[must_use]
     pub fn create_url(&self) -> CreateUrl {
@@ -207,7 +215,7 @@ impl Wiring {
         CompleteFlow {
             sealer: self.state_keys(),
             flows: self.table(),
-            index: self.table(),
+            announcer: self.announcer(),
             cipher: self.cipher(),
             metadata: self.provider(),
             exchanges: self.provider(),
@@ -242,7 +250,13 @@ impl Wiring {
     /// Revoke.
     #[must_use]
     pub fn revoke(&self) -> Revoke {
-        Revoke { index: self.table(), metadata: self.provider(), entropy: self.entropy(), revoker: self.revoker() }
+        Revoke {
+            index: self.table(),
+            announcer: self.announcer(),
+            metadata: self.provider(),
+            entropy: self.entropy(),
+            revoker: self.revoker(),
+        }
     }
 
     fn refresher(&self) -> Arc<Refresher> {
@@ -252,7 +266,7 @@ impl Wiring {
             revocations: self.provider(),
             cipher: self.cipher(),
             rescue: self.rescue_queue(),
-            index: self.table(),
+            announcer: self.announcer(),
             traffic: Arc::clone(&self.traffic),
             clock: self.clock(),
             entropy: self.entropy(),

@@ -237,9 +237,17 @@ impl World {
                 Service::Kms => calls.kms += count,
                 Service::SecretsManager => calls.secrets += count,
                 Service::Sqs => calls.sqs += count,
+                // Changes of status are announced rarely, and past the budgets (`World::events`).
+                Service::EventBridge => {}
             }
         }
         calls
+    }
+
+    /// The events about an authorization, in the order in which they were put.
+    #[must_use]
+    pub fn events(&self, authorization: &str) -> Vec<Value> {
+        self.aws().events().into_iter().filter(|event| event["detail"]["authorization_id"] == authorization).collect()
     }
 
     /// What the demonstration sign-in was asked so far.

@@ -500,7 +500,7 @@ async fn s14_s64_creating_urls_stores_nothing_that_could_be_filled_up() {
 
 /// Everything that can be configured, and what it has to do with whose a sign-in may be. A knob that is not in this table is one
 /// that nobody has judged.
-const KNOBS: [(&str, &str); 68] = [
+const KNOBS: [(&str, &str); 72] = [
     // The environment of a function (design section 9).
     ("AWS_ENDPOINT_URL", "where AWS is, in development only"),
     ("AWS_REGION", "where AWS is"),
@@ -508,7 +508,9 @@ const KNOBS: [(&str, &str); 68] = [
     ("MANDATE_CLIENT_SECRETS_SECRET", "where a secret is"),
     ("MANDATE_DEVELOPMENT", "loopback providers and another AWS endpoint"),
     ("MANDATE_DIRECTORY_SECRET", "where a secret is"),
+    ("MANDATE_EVENT_BUS", "where changes are announced"),
     ("MANDATE_KMS_KEY_ID", "which key"),
+    ("MANDATE_METRICS_NAMESPACE", "as what things are counted"),
     ("MANDATE_RESCUE_QUEUE_URL", "where the rescue queue is"),
     ("MANDATE_STATE_KEYS_SECRET", "where a secret is"),
     ("MANDATE_TABLE", "which table"),
@@ -571,12 +573,14 @@ const KNOBS: [(&str, &str); 68] = [
     ("CallbackConcurrency", "how many callbacks"),
     ("CorsOrigins", "whose scripts may read answers"),
     ("Environment", "how long logs are kept"),
+    ("EventBus", "where changes are announced"),
     ("InitialDirectory", "the first directory"),
     ("MemorySize", "how much memory"),
+    ("Tracing", "whether invocations are traced"),
 ];
 
 /// More of the template's parameters, which concern the schedule only.
-const SCHEDULE: [&str; 1] = ["RefreshConcurrency"];
+const SCHEDULE: [&str; 1] = ["RefreshRules"];
 
 #[test]
 fn s25_no_knob_of_the_configuration_switches_the_binding_off() {

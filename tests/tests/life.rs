@@ -426,7 +426,7 @@ async fn kms_down_for_ten_minutes_does_not_stop_warm_hand_outs() {
     olivia.token(&id, fl_1()).await.is(200);
     let down = |call: &Call<'_>| match call.service {
         Service::Kms | Service::SecretsManager => Ruling::Refuse(Fault::new(500, "KMSInternalException", "down")),
-        Service::DynamoDb | Service::Sqs => Ruling::Pass,
+        Service::DynamoDb | Service::Sqs | Service::EventBridge => Ruling::Pass,
     };
     world.aws().observe(Some(Arc::new(Rule(down))));
     for _ in 0..10 {

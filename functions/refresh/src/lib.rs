@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use shared::correlation::on_behalf_of;
 use shared::domain::ids::RequestId;
 use shared::ports::Unavailable;
 use shared::ports::clock::{Clock, Entropy, random};
@@ -43,7 +44,7 @@ impl RefreshFunction {
         let shards = read(event)?;
         let directory = self.directories.directory().await?;
         let call = Call { request_id: RequestId::new(self.clock.now(), random(self.entropy.as_ref())?), deadline };
-        let report = self.refresh_due.run(&call, &directory, &shards).await;
+        let report = on_behalf_of(call.request_id.clone(), self.refresh_due.run(&call, &directory, &shards)).await;
         Ok(json!({
             "due": report.due,
             "refreshed": report.refreshed,

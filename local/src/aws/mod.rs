@@ -1,7 +1,7 @@
 //! AWS in this process, for the local stack and for tests.
 //!
-//! One HTTP/1 server on one loopback listener speaks the AWS JSON protocols of DynamoDB, KMS, Secrets Manager and
-//! SQS. The SDKs, the AWS CLI and boto3 talk to it with an endpoint override.
+//! One HTTP/1 server on one loopback listener speaks the AWS JSON protocols of DynamoDB, KMS, Secrets Manager,
+//! SQS and EventBridge. The SDKs, the AWS CLI and boto3 talk to it with an endpoint override.
 //!
 //! 1. `X-Amz-Target` names service and operation ([`wire`]).
 //! 2. The request is counted, and an [`Observer`] may hold it, refuse it or lose its answer ([`observer`]).
@@ -16,6 +16,7 @@
 
 mod clock;
 mod dynamodb;
+mod eventbridge;
 mod kms;
 mod observer;
 mod secrets_manager;
@@ -106,6 +107,7 @@ struct Aws {
     kms: kms::Kms,
     secrets_manager: secrets_manager::SecretsManager,
     sqs: Arc<sqs::Sqs>,
+    eventbridge: eventbridge::EventBridge,
     stopping: watch::Receiver<bool>,
     /// Held open as long as anything may still write to the data directory.
     _lock: Option<File>,
@@ -140,6 +142,7 @@ impl Emulation {
             kms: kms::Kms::open(file("kms.json"))?,
             secrets_manager: secrets_manager::SecretsManager::open(file("secrets-manager.json"))?,
             sqs: Arc::new(sqs::Sqs::open(file("sqs.json"), format!("http://{address}"))?),
+            eventbridge: eventbridge::EventBridge::default(),
             stopping: stopped.clone(),
             _lock: lock,
         });
@@ -168,6 +171,12 @@ impl Emulation {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.aws.watch.counts()
+    }
+
+    /// The events that were put so far, oldest first, as EventBridge would deliver them, with the `bus` they were put on.
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        self.aws.eventbridge.taken()
     }
 
     /// Lets requests under way finish, and closes everything.
@@ -216,6 +225,7 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
     match &ruling {
         Ruling::Refuse(fault) => return fault.clone().into_response(Some(service)),
         Ruling::HangUp => return broken_off(),
+        Ruling::Answer(answer) => return wire::success(service, answer),
         Ruling::Pass | Ruling::RefuseAfter(_) | Ruling::HangUpAfter => {}
     }
     let outcome = match (service, parsed) {
@@ -232,7 +242,9 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
     match ruling {
         Ruling::RefuseAfter(fault) => fault.into_response(Some(service)),
         Ruling::HangUpAfter => broken_off(),
-        Ruling::Pass | Ruling::Refuse(_) | Ruling::HangUp => outcome.unwrap_or_else(|fault| fault.into_response(Some(service))),
+        Ruling::Pass | Ruling::Refuse(_) | Ruling::Answer(_) | Ruling::HangUp => {
+            outcome.unwrap_or_else(|fault| fault.into_response(Some(service)))
+        }
     }
 }
 
@@ -259,6 +271,7 @@ async fn answer(aws: &Arc<Aws>, service: Service, operation: &str, request: Valu
         Service::Kms => aws.kms.handle(&operation, request),
         Service::SecretsManager => aws.secrets_manager.handle(&operation, request),
         Service::Sqs => aws.sqs.handle(&operation, request),
+        Service::EventBridge => aws.eventbridge.handle(&operation, &request),
         Service::DynamoDb => Err(Fault::unknown_operation()),
     })
     .await

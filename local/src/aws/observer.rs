@@ -28,6 +28,8 @@ pub enum Ruling {
     Pass,
     /// It is not handled; the fault is the answer.
     Refuse(Fault),
+    /// It is not handled; this is the answer, a success.
+    Answer(Value),
     /// It is handled, its answer is thrown away, and the fault is the answer: a lost answer.
     RefuseAfter(Fault),
     /// It is not handled; the connection breaks.

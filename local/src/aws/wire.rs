@@ -1,4 +1,4 @@
-//! The AWS JSON protocols, as far as four services need them: which operation a
+//! The AWS JSON protocols, as far as five services need them: which operation a
 //! request names, how its body is read, and how an answer or an error is written.
 
 use axum::body::Body;
@@ -17,6 +17,8 @@ pub enum Service {
     SecretsManager,
     /// Amazon Simple Queue Service.
     Sqs,
+    /// Amazon EventBridge.
+    EventBridge,
 }
 
 impl Service {
@@ -29,6 +31,7 @@ impl Service {
             "TrentService" => Self::Kms,
             "secretsmanager" => Self::SecretsManager,
             "AmazonSQS" => Self::Sqs,
+            "AWSEvents" => Self::EventBridge,
             _ => return None,
         };
         // The operation becomes the key of a counter: keep strangers from growing it with long names.
@@ -40,14 +43,14 @@ impl Service {
         match self {
             Self::DynamoDb => "com.amazonaws.dynamodb.v20120810#",
             Self::Sqs => "com.amazonaws.sqs#",
-            Self::Kms | Self::SecretsManager => "",
+            Self::Kms | Self::SecretsManager | Self::EventBridge => "",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
             Self::DynamoDb | Self::Sqs => "application/x-amz-json-1.0",
-            Self::Kms | Self::SecretsManager => "application/x-amz-json-1.1",
+            Self::Kms | Self::SecretsManager | Self::EventBridge => "application/x-amz-json-1.1",
         }
     }
 }

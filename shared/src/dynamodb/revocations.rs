@@ -44,6 +44,7 @@ impl RevocationStore for Table {
             .set("revoked_at", millis(now))
             .set("committed_by", s(attempt))
             .compute("#version = #version + :one")
+            .compute("#revoked_from = #status")
             .set("due_shard", keys::due_shard(id))
             .set("due_at", seconds(now + TAKEN_OVER_AFTER))
             .remove(&["lease_owner", "lease_until", "reason"])
@@ -54,7 +55,7 @@ impl RevocationStore for Table {
             .value(":one", n(1));
         let bad = |bad| Unavailable::new(BEGIN, bad);
         match self.update(BEGIN, change).await? {
-            Written::Done(row) => Ok(RevocationStart::Begun(Box::new(Authorization::try_from(row).map_err(bad)?))),
+            Written::Done(row) => begun(row).map_err(bad),
             Written::Refused(None) => Ok(RevocationStart::Missing),
             Written::Refused(Some(row)) => hindrance(row, attempt).map_err(bad),
         }
@@ -92,10 +93,15 @@ fn while_revoking(of: &Authorization) -> Change {
     Change::of(Key::authorization(&of.organization, &of.id)).when("#status = :revoking").value(":revoking", s(Status::Revoking.as_str()))
 }
 
+fn begun(row: Row) -> Result<RevocationStart, super::error::BadRow> {
+    let was = if row.text("revoked_from") == "needs_reauthorization" { "needs_reauthorization" } else { Status::Active.as_str() };
+    Ok(RevocationStart::Begun { record: Box::new(Authorization::try_from(row)?), was })
+}
+
 /// Why a revocation could not begin; unless it is our own, whose answer was lost.
 fn hindrance(mut row: Row, attempt: &str) -> Result<RevocationStart, super::error::BadRow> {
     if row.text("status") == Status::Revoking.as_str() && row.text("committed_by") == attempt {
-        return Ok(RevocationStart::Begun(Box::new(Authorization::try_from(row)?)));
+        return begun(row);
     }
     Ok(match status(&mut row)? {
         Status::Active | Status::NeedsReauthorization(_) => RevocationStart::InUse { binding_count: row.required("binding_count")? },

@@ -13,6 +13,7 @@ use super::event;
 use super::page::{Telling, page};
 use super::query::Query;
 use super::routes::{Function, NoRoute, Route};
+use crate::correlation::on_behalf_of;
 use crate::domain::caller::Caller;
 use crate::domain::directory::Directory;
 use crate::domain::ids::RequestId;
@@ -79,6 +80,7 @@ impl Edge {
                 let left = left_at_the_end(&route, &request_id);
                 // On the heap: a handler's future is large, and is moved about here.
                 let answer = Box::pin(handler(Exchange { request, call, directory, edge: Arc::clone(self) }, route));
+                let answer = on_behalf_of(request_id.clone(), answer);
                 in_time(self.clock.as_ref(), deadline, answer).await.unwrap_or(left)
             }
             (Err(refusal), _) => Err(refusal),
@@ -101,7 +103,6 @@ impl Edge {
             status: response.status().as_u16(),
             code: error.as_ref().map(|e| e.code().as_str()),
             cause: error.as_ref().and_then(ApiError::cause),
-            began,
             took: self.clock.now() - began,
         });
         response

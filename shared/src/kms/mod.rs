@@ -117,7 +117,18 @@ impl TokenCipher for Keyring {
     }
 
     async fn open(&self, context: SealContext<'_>, ciphertext: &[u8]) -> Result<Secret, CipherError> {
-        let broken = || CipherError::Broken { field: context.field.as_str() };
+        // Tampering, a record that was moved, or a key that is gone: it does not happen by itself.
+        let broken = || {
+            tracing::error!(
+                metric = "decrypt_failures",
+                organization = context.organization.as_str(),
+                authorization = context.authorization.as_str(),
+                field = context.field.as_str(),
+                generation = context.generation,
+                "a stored token does not open"
+            );
+            CipherError::Broken { field: context.field.as_str() }
+        };
         let message = Message::parse(ciphertext).ok_or_else(broken)?;
         let key = self.branch_key(context.organization, message.version).await.map_err(|error| match error {
             KeyError::Unavailable(error) => CipherError::Unavailable(error),

@@ -9,12 +9,13 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::address::is_allowed;
+use crate::correlation;
 use crate::ports::provider::ProviderError;
 use crate::ports::{Source, Unavailable};
 
@@ -22,6 +23,8 @@ use crate::ports::{Source, Unavailable};
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The Lambda runtime's own API listens here.
 const RUNTIME_API_PORT: u16 = 9001;
+/// By it a provider's support can find what an operator finds in our log. Most providers ignore it.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Idle connections are not kept for longer: after a sandbox has been frozen, a request on a dead one would be an answer lost.
 const IDLE: Duration = Duration::from_secs(4);
 /// Where operating systems keep their trusted roots. They are read from here and not from `SSL_CERT_FILE`, which anybody who can
@@ -138,8 +141,12 @@ impl Http {
 
     /// Sends a request once.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Undelivered> {
-        let request = reqwest::Request::try_from(request).map_err(|_| Undelivered::Forbidden("endpoint_not_a_url"))?;
+        let mut request = reqwest::Request::try_from(request).map_err(|_| Undelivered::Forbidden("endpoint_not_a_url"))?;
         self.judge(request.url()).map_err(Undelivered::Forbidden)?;
+        let asked_for = correlation::request_id().and_then(|id| HeaderValue::try_from(id).ok());
+        if let Some(id) = asked_for {
+            request.headers_mut().insert(X_REQUEST_ID, id);
+        }
         let mut response = self.client.execute(request).await.map_err(undelivered)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {

@@ -1,6 +1,7 @@
 //! What the use cases need from the world, as traits and nothing else. One narrow trait per capability, so that each matches one
 //! statement of a function's IAM role. Not found is `Ok(None)`; an error means that the answer is not known.
 
+pub mod announcements;
 pub mod cipher;
 pub mod clock;
 pub mod configuration;

@@ -143,8 +143,13 @@ pub enum Kept {
 /// What the beginning of a revocation found.
 #[derive(Debug)]
 pub enum RevocationStart {
-    /// It is revoking now; this is the record with its ciphertext.
-    Begun(Box<Authorization>),
+    /// It is revoking now.
+    Begun {
+        /// The record with its ciphertext.
+        record: Box<Authorization>,
+        /// What its status was before, in the contract's word.
+        was: &'static str,
+    },
     /// Workflows are bound.
     InUse {
         /// How many.

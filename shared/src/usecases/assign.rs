@@ -179,7 +179,7 @@ fn record(
         organization: Some(&caller.organization),
         authorization,
         workflow: Some(workflow),
-        detail: None,
+        ..Act::default()
     }
     .record(call);
 }

@@ -38,7 +38,7 @@ use crate::ports::cipher::{CipherError, TokenCipher};
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::flows::{FlowClaim, FlowSealer, Flows};
 use crate::ports::provider::{CodeExchanges, ProviderError, ProviderMetadata, Revocations};
-use crate::ports::store::OrganizationIndex;
+use crate::usecases::announce::Announcer;
 
 /// How long a claimed flow is believed to be under way; no function runs longer.
 const CLAIM_PATIENCE: Duration = Duration::seconds(60);
@@ -49,8 +49,8 @@ pub struct CompleteFlow {
     pub sealer: Arc<dyn FlowSealer>,
     /// Claims flows and stores what they yield.
     pub flows: Arc<dyn Flows>,
-    /// Which workflows a status change concerns.
-    pub index: Arc<dyn OrganizationIndex>,
+    /// Tells of changes.
+    pub announcer: Arc<Announcer>,
     /// Seals the tokens.
     pub cipher: Arc<dyn TokenCipher>,
     /// Judges `iss`.

@@ -134,7 +134,7 @@ impl HandOut {
             organization: Some(&caller.organization),
             authorization: Some(&request.authorization),
             workflow: Some(&request.workflow),
-            detail: None,
+            ..Act::default()
         }
         .record(call);
         result

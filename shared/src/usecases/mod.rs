@@ -1,6 +1,7 @@
 //! What the service does, one file per story. Each is guards, calls to ports, and an outcome; none knows HTTP, AWS or the clock
 //! on the wall.
 
+pub mod announce;
 pub mod assign;
 pub mod audit;
 pub mod check;

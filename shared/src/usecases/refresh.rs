@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::audit::{Act, announce, tokens_given_back, warn_of_end};
+use super::announce::{Announcer, StatusChange};
+use super::audit::{Act, tokens_given_back};
 use super::signals::Signal;
 use super::traffic::{Frozen, Traffic};
 use super::{Call, attempt, within};
@@ -27,7 +28,7 @@ use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, TokenField};
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::provider::{ProviderError, RefreshAnswer, Refreshes, Revocations, TokenAnswer};
-use crate::ports::store::{Committed, OrganizationIndex, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
+use crate::ports::store::{Committed, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
 
 /// How long a lease lasts: longer than the provider's time limit and a commit together, with a margin for clocks.
 pub const LEASE: Duration = Duration::seconds(30);
@@ -55,8 +56,8 @@ pub struct Refresher {
     pub cipher: Arc<dyn TokenCipher>,
     /// The second sink.
     pub rescue: Arc<dyn RescueQueue>,
-    /// Which workflows a status change concerns.
-    pub index: Arc<dyn OrganizationIndex>,
+    /// Tells of changes.
+    pub announcer: Arc<Announcer>,
     /// How many refreshes at once, and none during an incident.
     pub traffic: Arc<Traffic>,
     /// The time.
@@ -263,7 +264,7 @@ impl Refresher {
         let Some(warn_at) = schedule::warn_at(connection, before.authorized_at) else { return };
         let refreshed_before = before.last_refreshed_at.unwrap_or(before.authorized_at);
         if refreshed_before < warn_at && now.last_refreshed_at.is_some_and(|at| at >= warn_at) {
-            warn_of_end(call, self.index.as_ref(), now).await;
+            self.announcer.ends_soon(call, now).await;
         }
     }
 
@@ -280,6 +281,7 @@ impl Refresher {
             Ok(()) => record(call, claimed, "rescue", "queued", None),
             Err(error) => {
                 tracing::error!(
+                    metric = "tokens_lost",
                     request_id = call.request_id.as_str(),
                     authorization = claimed.id.as_str(),
                     error = &error as &dyn std::error::Error,
@@ -407,7 +409,9 @@ impl Refresher {
                 if reason == Reason::InvalidGrant {
                     Signal::RefreshTokenRefused.raise(call, "the provider refuses the refresh token that is stored");
                 }
-                announce(call, self.index.as_ref(), read, "needs_reauthorization", Some(reason.as_str())).await;
+                let to = Status::NeedsReauthorization(reason);
+                let change = StatusChange { from: Status::Active.as_str(), to, version: read.version + 1 };
+                self.announcer.status(call, read, change).await;
                 Refreshed::Ended(reason)
             }
             Ok(false) => Refreshed::Superseded,
@@ -481,6 +485,7 @@ fn record(call: &Call, authorization: &Authorization, action: &'static str, outc
         organization: Some(&authorization.organization),
         authorization: Some(&authorization.id),
         detail,
+        metric: ((action, outcome) == ("refresh", "ok")).then_some("refreshes"),
         ..Act::default()
     }
     .record(call);

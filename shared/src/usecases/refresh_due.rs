@@ -6,13 +6,14 @@
 //! 4. The run stops while the remaining time still covers what is in flight, and reports counts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use time::Duration;
 
 use super::Call;
-use super::audit::announce;
+use super::announce::StatusChange;
 use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher};
 use super::revoke::{Revoker, Settled};
 use crate::domain::authorization::{Authorization, Reason, Status};
@@ -75,6 +76,8 @@ pub struct Report {
     pub rescued: u64,
     /// Could not be worked on: a part of ours failed.
     pub failed: u64,
+    /// How long the most overdue item had waited when the run found it.
+    pub backlog: Duration,
 }
 
 enum Done {
@@ -94,6 +97,7 @@ struct Counts {
     skipped: AtomicU64,
     revoked: AtomicU64,
     failed: AtomicU64,
+    backlog_seconds: AtomicI64,
 }
 
 impl Shards {
@@ -137,6 +141,8 @@ impl RefreshDue {
             revoked = report.revoked,
             rescued = report.rescued,
             failed = report.failed,
+            refresh_backlog_seconds = report.backlog.whole_seconds(),
+            metrics = "due deferred failed rescued refresh_backlog_seconds",
             "scheduled run"
         );
         report
@@ -175,7 +181,8 @@ impl RefreshDue {
         match self.store.repair_refresh(rescued, self.clock.now()).await? {
             Repair::Stored => {
                 if let Some(ended) = before.filter(|before| before.status != Status::Active) {
-                    announce(call, self.refresher.index.as_ref(), &ended, "active", None).await;
+                    let change = StatusChange { from: ended.status.as_str(), to: Status::Active, version: ended.version + 1 };
+                    self.refresher.announcer.status(call, &ended, change).await;
                 }
                 Ok(true)
             }
@@ -204,6 +211,9 @@ impl RefreshDue {
                 }
             };
             let full = batch.len() == BATCH;
+            if let Some(oldest) = batch.first() {
+                counts.backlog_seconds.fetch_max((now - oldest.due_at).whole_seconds(), Ordering::Relaxed);
+            }
             after = batch.last().cloned();
             counts.due.fetch_add(batch.len() as u64, Ordering::Relaxed);
             stream::iter(batch)
@@ -294,6 +304,7 @@ impl Counts {
             revoked: of(&self.revoked),
             rescued: 0,
             failed: of(&self.failed),
+            backlog: Duration::seconds(self.backlog_seconds.load(Ordering::Relaxed)),
         }
     }
 }

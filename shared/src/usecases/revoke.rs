@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::audit::{Act, announce, receipt};
+use super::announce::{Announcer, StatusChange};
+use super::audit::{Act, receipt};
 use super::refresh::context;
 use super::{Call, attempt, within};
 use crate::domain::authorization::{Authorization, REVOCATION_PATIENCE, Status};
@@ -38,6 +39,8 @@ const RETRY_AS_AFTER: u32 = 4;
 pub struct Revoke {
     /// Which workflows stand in the way.
     pub index: Arc<dyn OrganizationIndex>,
+    /// Tells of changes.
+    pub announcer: Arc<Announcer>,
     /// Whether the provider can revoke.
     pub metadata: Arc<dyn ProviderMetadata>,
     /// Randomness.
@@ -128,8 +131,9 @@ impl Revoke {
         let now = self.revoker.clock.now();
         let attempt = attempt(self.entropy.as_ref())?;
         match self.revoker.store.begin_revocation(&caller.organization, id, &attempt, now).await? {
-            RevocationStart::Begun(record) => {
-                announce(call, self.index.as_ref(), &record, "revoking", None).await;
+            RevocationStart::Begun { record, was } => {
+                let change = StatusChange { from: was, to: record.status, version: record.version };
+                self.announcer.status(call, &record, change).await;
                 // The promise is kept already; whatever fails from here on is the schedule's to finish.
                 if let Err(error) = self.revoker.settle(call, directory, &record).await {
                     log(call, "a revocation is left to the schedule", &error);

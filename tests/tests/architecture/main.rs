@@ -15,7 +15,7 @@ struct Room {
 
 /// The SDKs and runtimes that only adapters and edges may name.
 const SDKS: [&str; 8] = ["tokio", "aws_config", "aws_sdk_", "aws_smithy", "lambda_http", "lambda_runtime", "reqwest", "serde_dynamo"];
-const ADAPTERS: [&str; 5] = ["crate::dynamodb", "crate::kms", "crate::secrets", "crate::sqs", "crate::oauth"];
+const ADAPTERS: [&str; 6] = ["crate::dynamodb", "crate::kms", "crate::secrets", "crate::sqs", "crate::eventbridge", "crate::oauth"];
 
 const ROOMS: &[Room] = &[
     Room { path: "shared/src/domain", never: &["aws_", "tracing", "std::env", "crate::ports", "crate::usecases", "crate::http"] },
@@ -40,6 +40,20 @@ const ROOMS: &[Room] = &[
     Room {
         path: "shared/src/oauth",
         never: &["aws_sdk", "lambda_", "crate::usecases", "crate::http", "crate::dynamodb", "crate::kms", "crate::secrets", "crate::sqs"],
+    },
+    Room {
+        path: "shared/src/eventbridge",
+        never: &[
+            "reqwest",
+            "lambda_",
+            "crate::usecases",
+            "crate::http",
+            "crate::dynamodb",
+            "crate::kms",
+            "crate::secrets",
+            "crate::sqs",
+            "crate::oauth",
+        ],
     },
     Room { path: "shared/src/http", never: &["aws_sdk", "aws_config", "reqwest", "std::env"] },
 ];
@@ -71,6 +85,7 @@ fn handlers_name_no_adapter_and_no_environment() {
         "shared::kms",
         "shared::secrets",
         "shared::sqs",
+        "shared::eventbridge",
         "shared::oauth",
         "shared::wiring",
         "shared::lambda",

@@ -42,7 +42,7 @@ async fn s85_binds_against_a_revocation_come_in_one_order_and_the_count_is_exact
         let rows = join_all(bindings.iter().map(|bound| table.binding(&bound.organization, &bound.workflow))).await;
         assert_eq!(rows.into_iter().filter(|row| row.as_ref().unwrap().is_some()).count(), bound, "round {round}");
         match revoked {
-            RevocationStart::Begun(_) => assert_eq!((bound, found.status), (0, Status::Revoking), "round {round}"),
+            RevocationStart::Begun { .. } => assert_eq!((bound, found.status), (0, Status::Revoking), "round {round}"),
             RevocationStart::InUse { binding_count } => assert!(binding_count > 0 && found.status == Status::Active, "round {round}"),
             RevocationStart::AlreadyRevoked { .. } | RevocationStart::Missing => panic!("round {round}: {revoked:?}"),
         }

@@ -17,7 +17,8 @@ use crate::ports::cipher::{CipherError, Salt, Sealer};
 use crate::ports::clock::random;
 use crate::ports::flows::{FlowClaim, Renewal};
 use crate::ports::provider::{CodeExchange, Exchanged, ProviderError, Revocation, TokenAnswer};
-use crate::usecases::audit::{Act, announce, tokens_given_back};
+use crate::usecases::announce::StatusChange;
+use crate::usecases::audit::{Act, tokens_given_back};
 use crate::usecases::signals::Signal;
 use crate::usecases::{Call, attempt, within};
 
@@ -201,7 +202,8 @@ impl CompleteFlow {
             match stored.await {
                 Some(Ok(Renewal::Stored)) => {
                     if let Some(old) = renewing.filter(|old| old.status != Status::Active) {
-                        announce(call, self.index.as_ref(), &old, "active", None).await;
+                        let change = StatusChange { from: old.status.as_str(), to: Status::Active, version: authorization.version };
+                        self.announcer.status(call, &old, change).await;
                     }
                     return Ok(authorization);
                 }
