@@ -67,6 +67,7 @@ impl Functions {
             refresh: RefreshFunction {
                 directories: wiring.directories(),
                 refresh_due: wiring.refresh_due(),
+                branch_keys: wiring.branch_keys(),
                 clock: wiring.clock(),
                 entropy: wiring.entropy(),
             },
