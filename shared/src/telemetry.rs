@@ -42,12 +42,14 @@ const fn count(name: &'static str) -> Metric {
 
 /// All metrics. An event that has a field `metrics` carries the values of those that it names, in fields of theirs; one with a field
 /// `metric` counts one of what that names. What is not in here is not counted.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 18] = [
     Metric { name: "duration_ms", unit: "Milliseconds", dimension: Some("route") },
     Metric { name: "faults", unit: "Count", dimension: Some("route") },
     Metric { name: "refusals", unit: "Count", dimension: Some("route") },
     count("security_signals"),
     count("decrypt_failures"),
+    count("quarantined"),
+    count("branch_key_rotation_failed"),
     count("provider_incident"),
     count("provider_incident_ended"),
     count("refreshes"),

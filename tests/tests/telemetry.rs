@@ -141,7 +141,7 @@ async fn s82_every_metric_is_counted_in_the_embedded_format_and_the_template_loo
     assert!(world.run_schedule().await["refreshed"].as_u64().unwrap() >= 4);
     // security_signals
     world.nobody().get("/workflows/authorization/callback/conn_demo?code=x&state=forged").await.page(400);
-    // decrypt_failures
+    // decrypt_failures, and quarantined with them
     world.tamper("org_demo", &broken, "sealed_access", AttributeValue::B(Blob::new([1_u8; 80]))).await;
     olivia.token(&broken, json!({ "workflow_id": "fl_broken" })).await;
     // tokens_lost: neither the table nor the queue takes what the provider gave.
@@ -160,6 +160,14 @@ async fn s82_every_metric_is_counted_in_the_embedded_format_and_the_template_loo
         Ruling::Pass
     }))));
     olivia.token(&lost, json!({ "workflow_id": "fl_lost" })).await;
+    world.aws().observe(None);
+    // branch_key_rotation_failed
+    world.aws().observe(Some(Arc::new(Rule(|call: &Call<'_>| match call.service {
+        Service::Kms => Ruling::Refuse(Fault::new(400, "DisabledException", "no")),
+        _ => Ruling::Pass,
+    }))));
+    let rotation = json!({ "rotate_branch_keys": { "organization": "org_demo" } });
+    assert!(world.stack.functions().invoke("refresh", rotation).await.is_err());
     world.aws().observe(None);
     // needs_reauthorization, and announcements_failed with it
     provider.end_grants();

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::ports::Unavailable;
-use crate::ports::announcements::{Announcement, Announcements, News};
+use crate::ports::announcements::{Announcement, Announcements, News, UNDECRYPTABLE};
 
 const PUT: &str = "put an event";
 /// Who speaks. The functions' roles may put events of this source only.
@@ -18,6 +18,9 @@ pub const SOURCE: &str = "mandate";
 pub const STATUS_CHANGE: &str = "Workflow Authorization Status Change";
 /// What a rule matches on for the warning that an authorization will end.
 pub const ENDS_SOON: &str = "Workflow Authorization Ends Soon";
+
+/// What a rule matches on for tokens that do not open.
+pub const QUARANTINED: &str = "Workflow Authorization Quarantined";
 
 /// One event bus.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ impl Announcements for EventBus {
             .detail_type(match announcement.news {
                 News::StatusChanged { .. } => STATUS_CHANGE,
                 News::EndsSoon => ENDS_SOON,
+                News::Quarantined { .. } => QUARANTINED,
             })
             .detail(detail(announcement).to_string())
             .time(DateTime::from_secs(announcement.at.unix_timestamp()))
@@ -65,6 +69,7 @@ fn detail(announcement: &Announcement) -> Value {
     let (old, new, reason) = match announcement.news {
         News::StatusChanged { from, to, reason } => (Some(from), to, reason),
         News::EndsSoon => (None, "active", None),
+        News::Quarantined { status } => (None, status, Some(UNDECRYPTABLE)),
     };
     json!({
         "id": announcement.id,

@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::domain::ids::AuthorizationId;
-use crate::ports::cipher::TokenField;
+use crate::ports::cipher::{KeyDue, TokenField};
 
 /// A clock that is moved by hand.
 struct Hand(Mutex<OffsetDateTime>);
@@ -73,6 +73,23 @@ impl BranchKeys for Rows {
         }
         keys.insert(place, key.clone());
         Ok(true)
+    }
+    async fn let_seal(&self, organization: &OrganizationId, from: u32, to: Sealing) -> Result<bool, Unavailable> {
+        let mut keys = self.keys.lock().unwrap();
+        let Some(first) = keys.get_mut(&(organization.to_string(), 1)) else { return Ok(false) };
+        if first.sealing.version == from {
+            first.sealing = to;
+        }
+        Ok(first.sealing.version == to.version)
+    }
+    async fn destroy_branch_key(&self, organization: &OrganizationId, version: u32, _: OffsetDateTime) -> Result<(), Unavailable> {
+        if let Some(key) = self.keys.lock().unwrap().get_mut(&(organization.to_string(), version)) {
+            key.wrapped = None;
+        }
+        Ok(())
+    }
+    async fn keys_due(&self, _: OffsetDateTime, _: usize, _: Option<&KeyDue>) -> Result<Vec<KeyDue>, Unavailable> {
+        Ok(Vec::new())
     }
 }
 
@@ -318,22 +335,85 @@ async fn s69_after_a_rotation_the_new_version_seals_and_the_old_one_opens() {
     let world = World::new();
     let organization = org("org_1");
     let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), None, "there is no key yet");
     let old = world.seal(context).await;
     assert_eq!(old[..5], [1, 0, 0, 0, 1]);
-    let wrapped = [place(&organization, 2), vec![77; 32]].concat();
-    let second = WrappedBranchKey { version: 2, wrapped, created_at: world.clock.now(), active: 2 };
-    assert!(world.rows.put_branch_key(&organization, &second).await.unwrap());
-    world.rows.keys.lock().unwrap().get_mut(&("org_1".to_owned(), 1)).unwrap().active = 2;
-    world.clock.advance(Duration::minutes(6));
+    let other_sandbox = World::with(Arc::clone(&world.rows), Arc::clone(&world.kms));
+    other_sandbox.keyring.sealer(&organization).await.unwrap();
+    world.clock.advance(Duration::DAY);
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 1, to: 2 }));
+    let sealing = world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 1)].sealing;
+    assert_eq!(sealing, Sealing { version: 2, since: world.clock.now() });
+
+    // Whoever rotated it knows at once; another sandbox when its five minutes are over.
     let new = world.seal(context).await;
     assert_eq!(new[..5], [1, 0, 0, 0, 2]);
+    assert_eq!(other_sandbox.seal(context).await[..5], [1, 0, 0, 0, 1]);
+    other_sandbox.clock.advance(Duration::minutes(5));
+    assert_eq!(other_sandbox.seal(context).await[..5], [1, 0, 0, 0, 2]);
     for sealed in [&old, &new] {
         assert_eq!(world.keyring.open(context, sealed).await.unwrap().expose(), "token");
+        assert_eq!(other_sandbox.keyring.open(context, sealed).await.unwrap().expose(), "token");
     }
+    assert_eq!((world.keyring.version_of(&old), world.keyring.version_of(&new), world.keyring.version_of(b"x")), (Some(1), Some(2), None));
     // A message cannot be passed off as one of another version.
     let mut relabelled = new;
     relabelled[4] = 1;
     assert!(is_broken(&world.keyring.open(context, &relabelled).await));
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 2, to: 3 }));
+}
+
+#[tokio::test]
+async fn a_rotation_that_stopped_half_way_is_finished_by_the_next_and_nothing_seals_with_a_key_that_does_not_open() {
+    let world = World::new();
+    let organization = org("org_1");
+    let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    world.seal(context).await;
+    // The version is there, and does not seal yet.
+    world.keyring.make(&organization, 2).await.unwrap();
+    assert_eq!(world.seal(context).await[4], 1);
+    world.down(true);
+    assert!(matches!(world.keyring.rotate(&organization).await, Err(CipherError::Unavailable(_))));
+    assert_eq!(world.seal(context).await[4], 1);
+    world.down(false);
+    let made = world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 2)].clone();
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 1, to: 2 }));
+    assert_eq!(world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 2)], made, "the one that was there");
+    assert_eq!(world.seal(context).await[4], 2);
+    // Another organization's key in the place of the next version.
+    let foreign = WrappedBranchKey { version: 3, wrapped: Some([place(&org("org_2"), 3), vec![1; 32]].concat()), ..made };
+    world.rows.put_branch_key(&organization, &foreign).await.unwrap();
+    assert!(world.keyring.rotate(&organization).await.is_err());
+    assert_eq!(world.seal(context).await[4], 2);
+}
+
+#[tokio::test]
+async fn two_rotations_at_once_are_one() {
+    let world = World::new();
+    let organization = org("org_1");
+    world.keyring.sealer(&organization).await.unwrap();
+    let both = join_all((0..2).map(|_| world.keyring.rotate(&organization))).await;
+    assert!(both.into_iter().all(|rotated| rotated.unwrap() == Some(Rotated { from: 1, to: 2 })));
+    assert_eq!(world.rows.keys.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_retired_version_opens_nothing_and_the_first_still_says_which_one_seals() {
+    let world = World::new();
+    let organization = org("org_1");
+    let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let old = world.seal(context).await;
+    world.keyring.rotate(&organization).await.unwrap();
+    world.rows.destroy_branch_key(&organization, 1, world.clock.now()).await.unwrap();
+    world.clock.advance(Duration::minutes(5));
+    let new = world.seal(context).await;
+    assert_eq!(new[4], 2);
+    assert_eq!(world.keyring.open(context, &new).await.unwrap().expose(), "token");
+    assert!(is_broken(&world.keyring.open(context, &old).await));
+    // Were the sealing version destroyed, nothing would be sealed.
+    world.rows.destroy_branch_key(&organization, 2, world.clock.now()).await.unwrap();
+    world.clock.advance(Duration::minutes(5));
+    assert!(matches!(world.keyring.sealer(&organization).await.map(|_| ()), Err(CipherError::Unavailable(_))));
 }
 
 #[tokio::test]
@@ -349,4 +429,109 @@ async fn the_number_of_keys_at_hand_is_bounded() {
     assert_eq!(world.unwrapped(), 0, "what is in use stays");
     world.keyring.sealer(&org("org_1")).await.unwrap();
     assert_eq!(world.unwrapped(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn s71_a_secret_is_wiped_and_so_is_what_was_made_of_it_on_the_way() {
+    use crate::memory::Canary;
+
+    let (token, master) = (Canary::new(1), Canary::new(2));
+    assert_eq!((token.copies(), master.copies()), (0, 0));
+    let text = master.text();
+    let key = MasterKey::from_slice(text.as_bytes()).unwrap();
+    drop(zeroize::Zeroizing::new(text));
+    let secret = Secret::new(token.text());
+    assert_eq!((token.copies(), master.copies()), (1, 1), "the search finds what is there");
+    let copy = secret.clone();
+    assert_eq!(token.copies(), 2);
+    drop(copy);
+    assert_eq!(token.copies(), 1, "dropped is wiped");
+
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    let sealed = message::seal(&key, 1, context, &secret, [7; 32]).unwrap();
+    assert_eq!(token.copies(), 1, "sealing leaves nothing behind");
+    drop(secret);
+    assert_eq!(token.copies(), 0);
+    let opened = Message::parse(&sealed).unwrap().open(&key, context).unwrap();
+    assert_eq!(token.copies(), 1, "opening makes one copy, and that is the answer");
+    assert!(Message::parse(&sealed).unwrap().open(&key, SealContext { generation: 2, ..context }).is_none());
+    drop(opened);
+    assert_eq!((token.copies(), master.copies()), (0, 1));
+    drop(key);
+    assert_eq!(master.copies(), 0);
+}
+
+#[tokio::test]
+async fn s66_of_two_hundred_records_no_ciphertext_opens_at_the_place_of_another() {
+    let world = World::new();
+    let mut places = Vec::new();
+    for organization in 0..4 {
+        for record in 0..50 {
+            let id = AuthorizationId::try_from(format!("auth_01jd00000000000000000000{record:02}")).unwrap();
+            for field in [TokenField::Access, TokenField::Refresh] {
+                for generation in [1, 2] {
+                    places.push((org(&format!("org_{organization}")), id.clone(), field, generation));
+                }
+            }
+        }
+    }
+    let context = |at: usize| {
+        let (organization, authorization, field, generation) = &places[at];
+        SealContext { organization, authorization, field: *field, generation: *generation }
+    };
+    let mut sealed = Vec::new();
+    for at in 0..places.len() {
+        sealed.push(world.seal(context(at)).await);
+    }
+    let (mut opened, mut refused) = (0, 0);
+    for (from, ciphertext) in sealed.iter().enumerate() {
+        for to in 0..places.len() {
+            match world.keyring.open(context(to), ciphertext).await {
+                Ok(_) if from == to => opened += 1,
+                Err(CipherError::Broken { .. }) if from != to => refused += 1,
+                other => panic!("{from} at {to}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!((opened, refused), (800, 800 * 799), "200 records, two fields and two generations of each");
+}
+
+#[test]
+fn s67_no_message_key_is_ever_used_twice() {
+    let salts: std::collections::BTreeSet<[u8; 32]> = (0..100_000).map(|_| random::<32>(&crate::system::SystemEntropy).unwrap()).collect();
+    assert_eq!(salts.len(), 100_000);
+    // Key and nonce follow from the salt: the same message under another salt has nothing in common with the first.
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    let key = MasterKey::new([3; 32]);
+    let seal = |salt| message::seal(&key, 1, context, &Secret::new("token".to_owned()), salt).unwrap();
+    let (one, other) = (seal([1; 32]), seal([2; 32]));
+    assert_ne!(one[37..], other[37..]);
+    assert_eq!(one, seal([1; 32]), "nothing else is random: whoever used a salt twice would use a key twice");
+}
+
+#[tokio::test]
+async fn to_the_second_a_dead_kms_is_asked_again_after_the_pause_and_the_hour_is_an_hour() {
+    let world = World::new();
+    let context = SealContext { organization: &org("org_1"), authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let sealed = world.seal(context).await;
+    world.down(true);
+    world.clock.advance(Duration::minutes(10));
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.unwrapped();
+    world.clock.advance(Duration::seconds(20) - Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    assert_eq!(world.unwrapped(), 0, "within the pause");
+    world.clock.advance(Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    assert_eq!(world.unwrapped(), 1, "the pause is over");
+    // A failure ten seconds before the hour is over does not prolong it by its pause.
+    world.clock.advance(Duration::minutes(50) - Duration::seconds(30));
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.clock.advance(Duration::seconds(10) - Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.clock.advance(Duration::MILLISECOND);
+    assert!(matches!(world.keyring.open(context, &sealed).await, Err(CipherError::Unavailable(_))));
 }

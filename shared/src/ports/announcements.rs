@@ -57,4 +57,12 @@ pub enum News {
     },
     /// A person has to sign in again before long, however often the token is renewed.
     EndsSoon,
+    /// The stored tokens do not open. The status is as it was.
+    Quarantined {
+        /// It.
+        status: &'static str,
+    },
 }
+
+/// Why an authorization is quarantined.
+pub const UNDECRYPTABLE: &str = "undecryptable";

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Call, within};
 use crate::domain::authorization::{Authorization, Status};
-use crate::ports::announcements::{Announcement, Announcements, News};
+use crate::ports::announcements::{Announcement, Announcements, News, UNDECRYPTABLE};
 use crate::ports::clock::Clock;
 use crate::ports::store::OrganizationIndex;
 
@@ -55,6 +55,12 @@ impl Announcer {
         self.tell(call, ending, id, News::EndsSoon).await;
     }
 
+    /// Tells that the tokens of an authorization do not open. Its status is as it was.
+    pub async fn quarantined(&self, call: &Call, broken: &Authorization) {
+        let id = format!("{}.quarantine.{}", broken.id.as_str(), broken.generation);
+        self.tell(call, broken, id, News::Quarantined { status: broken.status.as_str() }).await;
+    }
+
     async fn tell(&self, call: &Call, about: &Authorization, id: String, news: News) {
         let bindings = match about.binding_count {
             0 => Ok(Vec::new()),
@@ -96,12 +102,14 @@ impl Announcer {
 /// The audit line. Ends are counted: a wave of them has one cause.
 fn record(announcement: &Announcement) {
     let (action, outcome, before, reason) = match announcement.news {
-        News::StatusChanged { from, to, reason } => ("status_change", Some(to), Some(from), reason),
-        News::EndsSoon => ("reauthorization_due", Some("active"), None, None),
+        News::StatusChanged { from, to, reason } => ("status_change", to, Some(from), reason),
+        News::EndsSoon => ("reauthorization_due", "active", None, None),
+        News::Quarantined { status } => ("quarantine", status, None, Some(UNDECRYPTABLE)),
     };
+    let ended = before.and(reason).map(|_| "needs_reauthorization");
     tracing::info!(
         audit = true,
-        metric = reason.map(|_| "needs_reauthorization"),
+        metric = ended,
         action,
         outcome,
         before,
