@@ -126,12 +126,13 @@ fn find(value: &Value, tell: &mut impl FnMut(&Value)) {
 #[test]
 fn s93_the_callback_and_the_sweep_have_concurrency_of_their_own_and_every_function_ends() {
     let template = template();
-    for (function, parameter) in [("CallbackFunction", "CallbackConcurrency"), ("RefreshFunction", "RefreshConcurrency")] {
-        assert_eq!(template["Resources"][function]["Properties"]["ReservedConcurrentExecutions"], parameter);
-        let of = &template["Parameters"][parameter];
-        assert_eq!(of["Type"], "Number");
-        assert!(of["MinValue"].as_u64().unwrap() >= 1 && of["Default"].as_u64().unwrap() >= 1, "{parameter}");
-    }
+    let reserved = |function: &str| &template["Resources"][function]["Properties"]["ReservedConcurrentExecutions"];
+    let by_parameter = &template["Parameters"]["CallbackConcurrency"];
+    assert_eq!((reserved("CallbackFunction"), &by_parameter["Type"]), (&json!("CallbackConcurrency"), &json!("Number")));
+    assert!(by_parameter["MinValue"].as_u64().unwrap() >= 1 && by_parameter["Default"].as_u64().unwrap() >= 1);
+    assert_eq!(*reserved("RefreshFunction"), json!(["Runs", "RefreshRules", "AtOnce"]), "as many as there are rules, and one");
+    let rules = template["Parameters"]["RefreshRules"]["AllowedValues"].as_array().unwrap();
+    assert!(rules.iter().all(|rules| template["Mappings"]["Runs"][rules.to_string()]["AtOnce"].is_u64()));
     let usual = template["Globals"]["Function"]["Timeout"].as_u64().unwrap();
     for (name, function) in resources(&template, "AWS::Serverless::Function") {
         let seconds = function["Properties"]["Timeout"].as_u64().unwrap_or(usual);
