@@ -1,5 +1,6 @@
 //! The seven functions in one process, each behind its name, as Lambda would call them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use assign::AssignFunction;
@@ -10,6 +11,7 @@ use list::ListFunction;
 use refresh::RefreshFunction;
 use revoke::RevokeFunction;
 use serde_json::Value;
+use shared::config::Need;
 use shared::http::event::{self, Handler};
 use shared::http::routes::Function;
 use shared::ports::clock::Clock;
@@ -19,6 +21,8 @@ use time::Duration;
 use token::TokenFunction;
 use tokio::sync::Semaphore;
 
+use crate::witness::Witness;
+
 /// How long an HTTP function may take: the limit of an HTTP API integration.
 const HTTP_TIME: Duration = Duration::seconds(29);
 /// How long a scheduled run may take.
@@ -27,9 +31,38 @@ const RUN_TIME: Duration = Duration::minutes(5);
 /// How many invocations may be under way at once: the default limit of an AWS account.
 const CONCURRENCY: u32 = 1000;
 
+/// The functions by name, each with what its `main` needs of its environment.
+pub const FUNCTIONS: [(&str, &[Need]); 7] = [
+    ("create-url", &[Need::Directory, Need::StateKeys, Need::ClientSecretsToPush]),
+    ("callback", &[Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::StateKeys]),
+    ("list", &[Need::Table, Need::Directory, Need::StateKeys]),
+    ("revoke", &[Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets]),
+    ("assign", &[Need::Table, Need::Directory]),
+    ("token", &[Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::RescueQueue]),
+    ("refresh", &[Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::RescueQueue]),
+];
+
+/// What the functions are made of.
+pub enum Wirings {
+    /// They share their clients and caches, and are one application to AWS: quicker to start.
+    Together(Wiring),
+    /// Each has its own, as in Lambda, by the name of the function.
+    Apart(BTreeMap<&'static str, Wiring>),
+}
+
+impl Wirings {
+    fn of(&self, function: &str) -> Option<&Wiring> {
+        match self {
+            Self::Together(wiring) => Some(wiring),
+            Self::Apart(wirings) => wirings.get(function),
+        }
+    }
+}
+
 /// The functions.
 pub struct Functions {
     under_way: Arc<Semaphore>,
+    witness: Option<Arc<dyn Witness>>,
     create_url: Arc<dyn Handler>,
     callback: Arc<dyn Handler>,
     list: Arc<dyn Handler>,
@@ -52,26 +85,30 @@ pub enum InvokeError {
 }
 
 impl Functions {
-    /// All of them, wired alike.
+    /// All of them; `None` if one has nothing to be made of.
     #[must_use]
-    pub fn new(wiring: &Wiring) -> Self {
-        let edge = wiring.edge();
-        Self {
+    pub fn new(wirings: &Wirings, witness: Option<Arc<dyn Witness>>) -> Option<Self> {
+        let [create_url, callback, list, revoke] = ["create-url", "callback", "list", "revoke"].map(|name| wirings.of(name));
+        let [assign, token, refresh] = ["assign", "token", "refresh"].map(|name| wirings.of(name));
+        let (create_url, callback, list, revoke, assign) = (create_url?, callback?, list?, revoke?, assign?);
+        let (token, refresh) = (token?, refresh?);
+        Some(Self {
             under_way: Arc::new(Semaphore::new(CONCURRENCY as usize)),
-            create_url: Arc::new(CreateUrlFunction { edge: Arc::clone(&edge), create_url: wiring.create_url() }),
-            callback: Arc::new(CallbackFunction { edge: Arc::clone(&edge), complete_flow: wiring.complete_flow() }),
-            list: Arc::new(ListFunction { edge: Arc::clone(&edge), list: wiring.list() }),
-            revoke: Arc::new(RevokeFunction { edge: Arc::clone(&edge), revoke: wiring.revoke() }),
-            assign: Arc::new(AssignFunction { edge: Arc::clone(&edge), assign: wiring.assign(), replace: wiring.replace() }),
-            token: Arc::new(TokenFunction { edge, hand_out: wiring.hand_out(), check: wiring.check() }),
+            witness,
+            create_url: Arc::new(CreateUrlFunction { edge: create_url.edge(), create_url: create_url.create_url() }),
+            callback: Arc::new(CallbackFunction { edge: callback.edge(), complete_flow: callback.complete_flow() }),
+            list: Arc::new(ListFunction { edge: list.edge(), list: list.list() }),
+            revoke: Arc::new(RevokeFunction { edge: revoke.edge(), revoke: revoke.revoke() }),
+            assign: Arc::new(AssignFunction { edge: assign.edge(), assign: assign.assign(), replace: assign.replace() }),
+            token: Arc::new(TokenFunction { edge: token.edge(), hand_out: token.hand_out(), check: token.check() }),
             refresh: RefreshFunction {
-                directories: wiring.directories(),
-                refresh_due: wiring.refresh_due(),
-                clock: wiring.clock(),
-                entropy: wiring.entropy(),
+                directories: refresh.directories(),
+                refresh_due: refresh.refresh_due(),
+                clock: refresh.clock(),
+                entropy: refresh.entropy(),
             },
-            clock: wiring.clock(),
-        }
+            clock: refresh.clock(),
+        })
     }
 
     /// Invokes a function by its name with an event, as the Lambda service does: to its end, even if whoever asked goes away.
@@ -80,7 +117,14 @@ impl Functions {
         let permit = Arc::clone(&self.under_way).acquire_owned().await.map_err(stopped)?;
         let (functions, name) = (Arc::clone(self), name.to_owned());
         let invocation = tokio::spawn(async move {
-            let answer = functions.call(&name, event).await;
+            let answer = match &functions.witness {
+                None => functions.call(&name, event).await,
+                Some(witness) => {
+                    let answer = functions.call(&name, event.clone()).await;
+                    witness.invoked(&name, &event, answer.as_ref());
+                    answer
+                }
+            };
             drop(permit);
             answer
         });

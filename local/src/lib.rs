@@ -5,6 +5,7 @@
 //! * [`aws`], [`provision`]: DynamoDB, KMS, Secrets Manager and SQS in this process, and what the service needs there.
 //! * [`sign_in`], [`demonstration`], [`app`]: a provider, a configuration and an application to try it with.
 //! * [`client`], [`demo`]: a caller and a browser, and the story they play.
+//! * [`witness`]: who sees everything that passes, for tests.
 //! * [`cli`]: the commands.
 
 pub mod app;
@@ -21,3 +22,4 @@ pub mod provision;
 pub mod sign_in;
 pub mod stack;
 pub(crate) mod state_keys;
+pub mod witness;

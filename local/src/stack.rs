@@ -5,12 +5,14 @@
 //! 3. The functions are wired as in Lambda, and read their directory; a wrong one stops the start.
 //! 4. The API serves; the schedule runs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::{AppName, InvalidAppName};
 use axum::Router;
 use serde_json::json;
 use shared::config::{Need, Settings};
@@ -23,9 +25,10 @@ use tokio::task::JoinHandle;
 
 use crate::aws::{Emulation, EmulationError};
 use crate::demonstration::{self, SignInError};
-use crate::functions::Functions;
+use crate::functions::{FUNCTIONS, Functions, Wirings};
 use crate::provision::{Names, ProvisionError, Provisioned, loopback_sdk_config, provision};
 use crate::sign_in::SignIn;
+use crate::witness::{Witness, witnessed};
 use crate::{app, front};
 
 /// The names of the secrets, in Secrets Manager.
@@ -61,6 +64,18 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Each function with clients and caches of its own, and with the environment that the template gives it, as in Lambda; all
+    /// together if absent.
+    pub apart: Option<Parameters>,
+    /// Who sees everything that passes.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+/// The parameters of the template that change what a function's environment has.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters {
+    /// `PushedAuthorizationRequests`
+    pub pushed_authorization_requests: bool,
 }
 
 impl Options {
@@ -82,6 +97,8 @@ impl Options {
             refresh_every: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            apart: None,
+            witness: None,
         }
     }
 }
@@ -122,6 +139,12 @@ pub enum StartError {
     /// The functions do not start: usually the directory is wrong.
     #[error(transparent)]
     Functions(#[from] WiringError),
+    /// A function has a name that the SDKs do not take.
+    #[error("failed to name a function to AWS")]
+    Name(#[from] InvalidAppName),
+    /// A function is missing.
+    #[error("a function has nothing to be made of")]
+    Incomplete,
 }
 
 impl Stack {
@@ -132,7 +155,8 @@ impl Stack {
         let (emulation, endpoint) = if let Some(endpoint) = options.aws_endpoint {
             (None, endpoint)
         } else {
-            let emulation = Emulation::start(bind(options.aws_listen).await?, options.data.as_deref(), options.dynamodb.as_deref()).await?;
+            let (data, dynamodb) = (options.data.as_deref(), options.dynamodb.as_deref());
+            let emulation = Emulation::witnessed(bind(options.aws_listen).await?, data, dynamodb, options.witness.clone()).await?;
             let endpoint = emulation.endpoint();
             (Some(emulation), endpoint)
         };
@@ -164,12 +188,30 @@ impl Stack {
             region: None,
             endpoint_url: None,
         };
-        let needs = [Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::StateKeys, Need::RescueQueue];
-        let wiring = Wiring::start(settings, &needs, sdk, Arc::clone(&options.clock), options.entropy).await?;
-        let functions = Arc::new(Functions::new(&wiring));
+        let wire = async |application: &'static str, settings: Settings, needs: &[Need]| {
+            let sdk = sdk.to_builder().app_name(AppName::new(application)?).build();
+            Ok::<_, StartError>(Wiring::start(settings, needs, sdk, Arc::clone(&options.clock), Arc::clone(&options.entropy)).await?)
+        };
+        let wirings = if let Some(parameters) = options.apart {
+            let mut wirings = BTreeMap::new();
+            for (function, needs) in FUNCTIONS {
+                let mut given = needs.to_vec();
+                given.retain(|need| *need != Need::ClientSecretsToPush || parameters.pushed_authorization_requests);
+                wirings.insert(function, wire(function, settings.only(&given), needs).await?);
+            }
+            Wirings::Apart(wirings)
+        } else {
+            let needs = [Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::StateKeys, Need::RescueQueue];
+            Wirings::Together(wire("functions", settings, &needs).await?)
+        };
+        let functions = Arc::new(Functions::new(&wirings, options.witness.clone()).ok_or(StartError::Incomplete)?);
         let (stopping, stopped) = watch::channel(false);
+        let provider = match options.witness {
+            Some(witness) => witnessed(sign_in.router(), witness),
+            None => sign_in.router(),
+        };
         let mut router = Router::new()
-            .nest(demonstration::SIGN_IN_PATH, sign_in.router())
+            .nest(demonstration::SIGN_IN_PATH, provider)
             .merge(front::router(Arc::clone(&functions), Arc::clone(&options.clock)));
         if demonstrates {
             router = router.merge(app::router(api, Arc::clone(&options.clock)));

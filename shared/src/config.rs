@@ -55,6 +55,22 @@ impl Settings {
         }
     }
 
+    /// The settings of a function that needs these: the rest is not in its environment.
+    #[must_use]
+    pub fn only(&self, needs: &[Need]) -> Self {
+        let given = |need: Need, value: &Option<String>| value.clone().filter(|_| needs.contains(&need));
+        Self {
+            table: given(Need::Table, &self.table),
+            kms_key_id: given(Need::KmsKey, &self.kms_key_id),
+            directory_secret: given(Need::Directory, &self.directory_secret),
+            client_secrets_secret: given(Need::ClientSecrets, &self.client_secrets_secret)
+                .or_else(|| given(Need::ClientSecretsToPush, &self.client_secrets_secret)),
+            state_keys_secret: given(Need::StateKeys, &self.state_keys_secret),
+            rescue_queue_url: given(Need::RescueQueue, &self.rescue_queue_url),
+            ..self.clone()
+        }
+    }
+
     /// Holds the settings to what a function needs.
     pub fn require(&self, needs: &[Need]) -> Result<(), Missing> {
         let missing: Vec<_> = needs.iter().filter(|need| need.is_required() && need.of(self).is_none()).map(|need| need.name()).collect();
@@ -83,7 +99,9 @@ pub enum Need {
 }
 
 impl Need {
-    fn name(self) -> &'static str {
+    /// Its name in the environment.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Table => "MANDATE_TABLE",
             Self::KmsKey => "MANDATE_KMS_KEY_ID",
@@ -118,6 +136,15 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_has_in_its_environment_what_it_needs_and_no_more() {
+        let value = || Some("x".to_owned());
+        let all = Settings { table: value(), client_secrets_secret: value(), region: value(), ..Settings::default() };
+        let given = all.only(&[Need::Table]);
+        assert_eq!((given.table, given.client_secrets_secret, given.region), (value(), None, value()));
+        assert_eq!(all.only(&[Need::ClientSecretsToPush]).client_secrets_secret, value());
+    }
 
     #[test]
     fn every_missing_name_is_reported_at_once() {

@@ -15,11 +15,13 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
+use crate::canary::{self, Kind};
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 
 /// The client of every connection to it.
@@ -103,6 +105,7 @@ impl GitHub {
             issued: Mutex::default(),
         });
         let router = Router::new().fallback(serve).with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }
@@ -167,6 +170,7 @@ impl GitHub {
         assert_eq!(parameter(&url, "client_id").as_deref(), Some(CLIENT_ID));
         let redirect_uri = parameter(&url, "redirect_uri").unwrap();
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         let granted = json!({
             "redirect_uri": redirect_uri, "scope": parameter(&url, "scope").unwrap_or_default(),
             "code_challenge": parameter(&url, "code_challenge").unwrap(),

@@ -15,6 +15,7 @@ use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
 use tokio::net::TcpListener;
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use self::front::{Front, Hold};
+use crate::canary;
 use crate::clock::ManualClock;
 use crate::script::lock;
 use crate::tokens;
@@ -178,6 +180,7 @@ impl Provider {
             .route("/userinfo", get(userinfo))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(&inner), front::reached))
             .with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }

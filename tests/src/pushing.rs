@@ -13,12 +13,14 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 use crate::tokens;
@@ -86,6 +88,7 @@ impl Pushing {
             issued: Mutex::default(),
         });
         let router = Router::new().fallback(serve).with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }
@@ -149,6 +152,7 @@ impl Pushing {
         let request = self.request(authorization_url).unwrap();
         let mut back = Url::parse(&request["redirect_uri"]).unwrap();
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         back.query_pairs_mut().append_pair("code", &code).append_pair("state", &request["state"]);
         lock(&self.inner.codes).insert(code, request);
         back.into()

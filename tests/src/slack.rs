@@ -14,11 +14,13 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::canary::{self, Kind};
 use crate::script::{Asked, Instead, Notes, lock, parameter, verifies};
 
 /// The client of every connection to it.
@@ -93,6 +95,7 @@ impl Slack {
             issued: Mutex::default(),
         });
         let router = Router::new().fallback(serve).with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }
@@ -169,6 +172,7 @@ impl Slack {
             other => panic!("no such page: {other}"),
         };
         let code = self.inner.name("code");
+        canary::register(Kind::Code, &code);
         let granted = json!({ "redirect_uri": asked("redirect_uri"), "bot": bot, "user": user, "code_challenge": asked("code_challenge") });
         lock(&self.inner.codes).insert(code.clone(), granted);
         let mut back = Url::parse(&asked("redirect_uri")).unwrap();

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::stream;
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
 use time::{Duration, OffsetDateTime};
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{lock, s256};
 use crate::tokens;
@@ -170,6 +172,7 @@ impl WorkOs {
             .route("/user_management/authenticate", post(authenticate))
             .route("/user_management/sessions/revoke", post(revoke))
             .with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }
@@ -253,6 +256,7 @@ impl WorkOs {
         let code = {
             let mut books = lock(&self.inner.books);
             let code = books.name("code");
+            canary::register(Kind::Code, &code);
             let challenge = asked["code_challenge"].clone();
             books.codes.insert(code.clone(), Code { challenge, issued_at: self.inner.clock.now() });
             code

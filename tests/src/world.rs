@@ -8,7 +8,7 @@ use local::aws::{Emulation, Service};
 use local::client::{Answer, Browser, Decision, Http};
 use local::demonstration::{self, RETURN_PATH};
 use local::sign_in::{ApiClaims, Counters, PEOPLE, Person, mint_api_token};
-use local::stack::{Options, Stack, StartError};
+use local::stack::{Options, Parameters, Stack, StartError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::ports::clock::{Clock as _, Entropy};
@@ -16,6 +16,7 @@ use shared::system::SystemEntropy;
 use time::{Duration, OffsetDateTime};
 
 use crate::answers::Expect as _;
+use crate::canary::{self, Canary, Kind};
 use crate::clock::ManualClock;
 use crate::provider::{self, Provider};
 
@@ -32,6 +33,8 @@ pub struct World {
     pub browser: Browser,
     /// Sends anything.
     pub http: Http,
+    /// Looks, at the end, whether any secret is where it must not be.
+    pub canary: Canary,
 }
 
 /// Changes the demonstration's directory, knowing where the API will be.
@@ -54,6 +57,8 @@ pub struct Setup {
     pub clock: Option<Arc<ManualClock>>,
     /// The randomness; the system's if absent.
     pub entropy: Option<Arc<dyn Entropy>>,
+    /// Each function by itself, as deployed with these parameters; together if absent.
+    pub apart: Option<Parameters>,
 }
 
 /// A caller of the API. Its token is minted for each call, so it never expires by the clock.
@@ -137,7 +142,10 @@ impl World {
     pub async fn with(setup: Setup) -> Self {
         for _ in 0..TRIES {
             let clock = setup.clock.clone().unwrap_or_default();
+            let canary = Canary::new();
             let mut options = Self::options();
+            options.apart = setup.apart;
+            options.witness = Some(canary.witness());
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
             if let Some(entropy) = &setup.entropy {
@@ -165,8 +173,14 @@ impl World {
             if let Some(secrets) = &setup.all_client_secrets {
                 options.client_secrets = Some(secrets.clone());
             }
+            for (secret, kind) in [(&options.client_secrets, Kind::ClientSecret), (&options.state_keys, Kind::Key)] {
+                canary::harvest::configuration(secret.as_deref().unwrap_or_default(), kind);
+            }
+            canary::harvest::configuration(&demonstration::client_secrets(), Kind::ClientSecret);
+            canary::harvest::configuration(&demonstration::state_keys(), Kind::Key);
+            options.secrets.iter().for_each(|(_, secret)| canary::harvest::configuration(secret, Kind::Key));
             match Stack::start(options).await {
-                Ok(stack) => return Self { stack, clock, browser: Browser::new().unwrap(), http: Http::new().unwrap() },
+                Ok(stack) => return Self { stack, clock, browser: Browser::new().unwrap(), http: Http::new().unwrap(), canary },
                 // Somebody else was faster at the port.
                 Err(StartError::Listen { .. }) => {}
                 Err(error) => panic!("the stack does not start: {error:?}"),

@@ -2,9 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use local::aws::{Call, Fault, Observer, Ruling, Service};
 use local::client::Answer;
@@ -20,7 +19,7 @@ use shared::ports::Unavailable;
 use shared::ports::clock::{Entropy, NoRandomness, random};
 use shared::ports::flows::FlowSealer as _;
 use shared::secrets::StateKeys;
-use shared::system::{SystemClock, SystemEntropy};
+use shared::system::SystemEntropy;
 use tests::answers::further_fields;
 use tests::arena::{Arena, MODES, Mode, parameter, with};
 use tests::faults::{Gate, Rule};
@@ -946,25 +945,8 @@ async fn without_keys_or_randomness(errors: &mut Errors) {
     errors.note(&world.olivia().post(LIST, json!({})).await, 500, "internal_error");
 }
 
-/// What the service has written to its log in this process.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct ToLog;
-
-impl io::Write for ToLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn s05_s32_no_log_line_holds_a_verifier_a_code_or_a_state_however_a_sign_in_ends() {
-    shared::telemetry::start(Arc::new(SystemClock), Box::new(|| Box::new(ToLog)));
     let arena = Arena::start().await;
     let (world, mallory) = (&arena.world, &arena.mallory);
     // One bearer token for all of it, so that it can be looked for.
@@ -1026,7 +1008,7 @@ async fn s05_s32_no_log_line_holds_a_verifier_a_code_or_a_state_however_a_sign_i
     for more in ["another-code-that-is-secret", "described-in-secret", "own words", "maintenance", "Basic "] {
         secrets.push(more.to_owned());
     }
-    let log = String::from_utf8(LOG.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap();
+    let log = tests::log::text();
     assert!(log.lines().count() > 60 && log.contains("\"audit\":true") && log.contains("security signal"), "{}", log.lines().count());
     assert!(secrets.len() > 60, "{}", secrets.len());
     for secret in &secrets {

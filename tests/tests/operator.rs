@@ -2,8 +2,7 @@
 //! says of providers that misbehave. One process has one log: every test here looks for lines of its own.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use create_url::CreateUrlFunction;
 use lambda_http::Context;
@@ -11,52 +10,16 @@ use local::provision::loopback_sdk_config;
 use serde_json::{Value, json};
 use shared::config::{Need, Settings};
 use shared::http::event;
-use shared::system::{SystemClock, SystemEntropy};
+use shared::system::SystemEntropy;
 use shared::telemetry;
 use shared::wiring::Wiring;
+use tests::log;
 use tests::pushing::{CLIENT_SECRET, METADATA, PAR, Pushing, REVOKE, TOKEN};
 use tests::script::Instead;
 use tests::{Caller, Expect as _, World};
 use time::Duration;
 
 const CONNECTION: &str = "conn_pushing";
-
-/// All that was logged by this process.
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn of_this_process() -> &'static Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        LOG.get_or_init(|| {
-            let bytes = Arc::<Mutex<Vec<u8>>>::default();
-            let kept = Arc::clone(&bytes);
-            telemetry::start(Arc::new(SystemClock), Box::new(move || Box::new(Lines(Arc::clone(&kept)))));
-            Self(bytes)
-        })
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    /// The lines with this part, each of them JSON.
-    fn with(&self, part: &str) -> Vec<Value> {
-        self.text().lines().filter(|line| line.contains(part)).map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
 
 async fn world(change: impl FnOnce(&mut Value)) -> (Pushing, World, Caller) {
     let provider = Pushing::start().await;
@@ -108,12 +71,11 @@ async fn s15_create_url_without_client_secrets_does_not_start_with_a_directory_t
 
 #[tokio::test]
 async fn s15_a_push_that_turns_out_to_be_required_fails_clearly_and_sends_nothing_through_the_browser() {
-    let log = Log::of_this_process();
     let (provider, world, olivia) = world(|_| {}).await;
     let (status, body) = invoke(create_url(&world, false).await.unwrap(), &olivia, "push-without-secrets").await;
     assert_eq!((status, &body["code"], body.get("url")), (502, &json!("oauth_failed"), None));
     assert!(provider.asked(PAR).is_empty());
-    let [line] = &log.with("push-without-secrets")[..] else { panic!("one line") };
+    let [line] = &log::with("push-without-secrets")[..] else { panic!("one line") };
     assert_eq!(line["cause"], "provider refused this client: pushed_authorization_request_without_client_secrets");
     // Deployed with the client secrets it does as it should.
     let (status, body) = invoke(create_url(&world, true).await.unwrap(), &olivia, "push-with-secrets").await;
@@ -175,9 +137,8 @@ fn s15_the_template_gives_create_url_the_client_secrets_only_if_it_is_told_to_pu
 
 #[tokio::test]
 async fn s06_a_provider_that_does_not_speak_of_pkce_is_one_warning_for_each_document() {
-    let log = Log::of_this_process();
     let (provider, world, olivia) = world(|_| {}).await;
-    let warnings = || log.with(provider.issuer()).into_iter().filter(|line| line["message"].to_string().contains("PKCE")).count();
+    let warnings = || log::with(provider.issuer()).into_iter().filter(|line| line["message"].to_string().contains("PKCE")).count();
     for _ in 0..3 {
         world.url(&olivia, json!({ "connection_id": CONNECTION })).await;
     }
@@ -190,7 +151,7 @@ async fn s06_a_provider_that_does_not_speak_of_pkce_is_one_warning_for_each_docu
         }
         assert_eq!((warnings(), provider.asked(METADATA).len()), (documents, documents + 1));
     }
-    let line = log.with(provider.issuer()).into_iter().find(|line| line["message"].to_string().contains("PKCE")).unwrap();
+    let line = log::with(provider.issuer()).into_iter().find(|line| line["message"].to_string().contains("PKCE")).unwrap();
     assert_eq!((&line["level"], &line["issuer"]), (&json!("warn"), &json!(provider.issuer())));
 }
 
@@ -201,7 +162,6 @@ fn hostile(marker: &str) -> String {
 
 #[tokio::test]
 async fn s78_what_providers_say_is_cut_and_cleaned_before_it_is_logged() {
-    let log = Log::of_this_process();
     let (provider, world, olivia) = world(|_| {}).await;
     let body = json!({ "connection_id": CONNECTION, "redirect_uri": world.return_to() });
     let marker = "SaidByTheProvider";
@@ -234,7 +194,7 @@ async fn s78_what_providers_say_is_cut_and_cleaned_before_it_is_logged() {
     provider.once(REVOKE, error(400));
     olivia.delete(&format!("/workflows/authorization/{id}")).await.is(204);
 
-    let text = log.text();
+    let text = log::text();
     assert!(!text.contains("InItsOwnWords"), "descriptions and bodies stay out");
     let said: Vec<&str> = text.lines().filter(|line| line.contains(marker)).collect();
     assert!(said.len() >= 6, "each failure has its line: {}", said.len());

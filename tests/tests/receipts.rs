@@ -2,17 +2,15 @@
 //! sections 8 and 11; security requirements 81 and 86).
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
-use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use local::aws::{Call, Fault, Observer, Ruling};
 use serde_json::{Value, json};
-use shared::system::SystemClock;
-use shared::telemetry;
 use tests::faults::{Gate, Rule};
+use tests::log;
 use tests::provider::{CLIENT_SECRET, Mood, Provider};
 use tests::table;
 use tests::{Caller, Expect as _, Setup, World};
@@ -20,29 +18,9 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-/// Everything that was logged by all tests of this file.
-static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Lines;
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
-    telemetry::start(Arc::new(SystemClock), Box::new(|| Box::new(Lines)));
-}
-
 /// The audit lines of one action that name this text: outcome and detail.
 fn audited(action: &str, naming: &str) -> Vec<(String, String)> {
-    let log = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
-    let lines = log.lines().filter(|line| line.contains(naming)).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = log::with(naming).into_iter();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     lines
         .filter(|line| line["audit"] == true && line["action"] == action)
@@ -67,7 +45,6 @@ fn path(id: &str) -> String {
 }
 
 async fn scripted() -> (Provider, World, Caller) {
-    listen();
     let provider = Provider::start().await;
     let world = World::with_provider(&provider).await;
     let olivia = world.olivia();
@@ -128,7 +105,6 @@ async fn s86_after_seven_days_the_record_goes_and_the_receipt_says_that_nobody_r
 
 #[tokio::test]
 async fn a_provider_that_revokes_by_the_access_token_is_asked_by_it_again() {
-    listen();
     let provider = Provider::start().await;
     let connection = provider.github_connection("conn_github");
     let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().push(connection.clone());
@@ -154,7 +130,6 @@ async fn a_provider_that_revokes_by_the_access_token_is_asked_by_it_again() {
 
 #[tokio::test]
 async fn a_provider_that_cannot_revoke_is_told_so() {
-    listen();
     let provider = Provider::start().await;
     let mut mute = provider.github_connection("conn_mute");
     mute.as_object_mut().unwrap().remove("revocation_endpoint");

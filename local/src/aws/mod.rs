@@ -44,6 +44,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::witness::Witness;
+
 pub use observer::{Call, Counts, Observer, Ruling};
 pub use snapshot::SnapshotError;
 pub use wire::{Fault, Service};
@@ -99,6 +101,7 @@ pub struct Emulation {
 /// The services, as the front sees them.
 struct Aws {
     watch: observer::Watch,
+    witness: Option<Arc<dyn Witness>>,
     dynamodb: dynamodb::DynamoDb,
     kms: kms::Kms,
     secrets_manager: secrets_manager::SecretsManager,
@@ -112,6 +115,16 @@ impl Emulation {
     /// Serves AWS on `listener`, in memory or in the directory `data`. With `dynamodb`, the endpoint of another one, DynamoDB's requests
     /// are handed on to there.
     pub async fn start(listener: TcpListener, data: Option<&Path>, dynamodb: Option<&str>) -> Result<Self, EmulationError> {
+        Self::witnessed(listener, data, dynamodb, None).await
+    }
+
+    /// The same before a witness.
+    pub async fn witnessed(
+        listener: TcpListener,
+        data: Option<&Path>,
+        dynamodb: Option<&str>,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Result<Self, EmulationError> {
         let address = listener.local_addr().map_err(EmulationError::Listen)?;
         let lock = data.map(lock_directory).transpose()?;
         let file = |name: &str| data.map(|directory| directory.join(name));
@@ -122,6 +135,7 @@ impl Emulation {
         };
         let aws = Arc::new(Aws {
             watch: observer::Watch::default(),
+            witness,
             dynamodb,
             kms: kms::Kms::open(file("kms.json"))?,
             secrets_manager: secrets_manager::SecretsManager::open(file("secrets-manager.json"))?,
@@ -193,7 +207,12 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
     };
     let parsed = serde_json::from_slice(&body);
     let request = parsed.as_ref().unwrap_or(&Value::Null);
-    let ruling = aws.watch.rule(Call { service, operation, request }).await;
+    let application = application(&headers);
+    let call = Call { service, operation, application, request };
+    if let Some(witness) = &aws.witness {
+        witness.asked_aws(&call, &headers, &body);
+    }
+    let ruling = aws.watch.rule(call).await;
     match &ruling {
         Ruling::Refuse(fault) => return fault.clone().into_response(Some(service)),
         Ruling::HangUp => return broken_off(),
@@ -203,13 +222,24 @@ async fn serve(State(aws): State<Arc<Aws>>, method: Method, uri: Uri, headers: H
         // Dynoxide answers malformed bodies itself, as DynamoDB would.
         (Service::DynamoDb, _) => aws.dynamodb.forward(headers.clone(), &uri, body).await,
         (_, Err(error)) => Err(Fault::client("SerializationException", &error.to_string())),
-        (_, Ok(request)) => answer(&aws, service, operation, request).await.map(|body| wire::success(service, &body)),
+        (_, Ok(request)) => answer(&aws, service, operation, request.clone()).await.map(|body| {
+            if let Some(witness) = &aws.witness {
+                witness.answered_by_aws(&Call { service, operation, application, request: &request }, &body);
+            }
+            wire::success(service, &body)
+        }),
     };
     match ruling {
         Ruling::RefuseAfter(fault) => fault.into_response(Some(service)),
         Ruling::HangUpAfter => broken_off(),
         Ruling::Pass | Ruling::Refuse(_) | Ruling::HangUp => outcome.unwrap_or_else(|fault| fault.into_response(Some(service))),
     }
+}
+
+/// What the SDKs send for an application's name: `app/<name>` among the words of their user agent.
+fn application(headers: &HeaderMap) -> Option<&str> {
+    let agents = ["x-amz-user-agent", "user-agent"].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+    agents.flat_map(str::split_whitespace).find_map(|word| word.strip_prefix("app/"))
 }
 
 /// An answer that ends in the middle: the server can do nothing but close the connection.

@@ -15,6 +15,8 @@ pub struct Call<'a> {
     pub service: Service,
     /// Its operation, such as `TransactWriteItems`.
     pub operation: &'a str,
+    /// The application that its sender says it is, in the SDKs' user agent. Functions say it; whoever sets the stage does not.
+    pub application: Option<&'a str>,
     /// Its body; null if it was not JSON.
     pub request: &'a Value,
 }

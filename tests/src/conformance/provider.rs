@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
+use local::witness::witnessed;
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use url::Url;
 use super::client::{self, Parameters};
 use super::keys::{self, ClientKey, Keys};
 use super::script::{Alg, Edit, Script, Signature};
+use crate::canary::{self, Kind};
 use crate::clock::ManualClock;
 use crate::script::{lock, verifies};
 
@@ -114,6 +116,7 @@ impl Provider {
             .route("/userinfo", get(userinfo).post(userinfo))
             .route("/claims", get(claims))
             .with_state(Arc::clone(&inner));
+        let router = witnessed(router, canary::at_providers());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { inner, task }
     }
@@ -262,6 +265,7 @@ async fn authorize(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
         Ok(request) => request,
     };
     let code = keys::random();
+    canary::register(Kind::Code, &code);
     let mut response = json!({ "code": code, "state": request["state"] });
     if inner.profile == Profile::Fapi2 {
         response["iss"] = json!(inner.issuer);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use url::{Url, form_urlencoded};
 
 use super::{CLIENT_ID, Inner, Person, Provider};
+use crate::canary::{self, Kind};
 use crate::script::{lock, verifies};
 
 /// The cookie that says who is signed in.
@@ -127,7 +128,9 @@ pub(super) fn code(asked: &dyn Fn(&str) -> String, person: Option<Value>) -> Str
     if let Some(person) = person {
         code["person"] = person;
     }
-    URL_SAFE_NO_PAD.encode(code.to_string())
+    let code = URL_SAFE_NO_PAD.encode(code.to_string());
+    canary::register(Kind::Code, &code);
+    code
 }
 
 /// Whom a code is for.
