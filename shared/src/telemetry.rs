@@ -82,11 +82,6 @@ fn milliseconds(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
-/// A security signal: something that does not happen in honest use (a state that does not open, a wrong `iss`).
-pub fn signal(name: &'static str, why: &'static str, request_id: &RequestId) {
-    tracing::warn!(metric = "security_signals", signal = name, why, request_id = request_id.as_str(), "security signal");
-}
-
 /// A failure that the answer cannot tell, as pages have no codes.
 pub fn failure(doing: &'static str, error: &(dyn Error + 'static), request_id: &RequestId) {
     tracing::error!(doing, error, request_id = request_id.as_str(), "failure");

@@ -59,10 +59,7 @@ impl CallbackFunction {
                 send_back(&return_to, &result).unwrap_or_else(|| page(&Telling::Untrusted, request_id))
             }
             Ok(CallbackAnswer::Outcome(outcome)) => page(&Telling::Outcome(outcome), request_id),
-            Ok(CallbackAnswer::Untrusted(why)) => {
-                shared::telemetry::signal("callback_untrusted", why, request_id);
-                page(&Telling::Untrusted, request_id)
-            }
+            Ok(CallbackAnswer::Untrusted) => page(&Telling::Untrusted, request_id),
             Ok(CallbackAnswer::UnderWay) => page(&Telling::UnderWay, request_id),
             Err(error) => {
                 shared::telemetry::failure("callback", &error, request_id);

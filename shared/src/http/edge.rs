@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handler_that_does_not_come_to_an_end_is_left_before_the_deadline() {
+    async fn s95_a_handler_that_does_not_come_to_an_end_is_left_before_the_deadline() {
         let deadline = NOW + Duration::seconds(10);
         assert_eq!(in_time(&Hasty, deadline, ready(1)).await, Some(1));
         assert_eq!(in_time(&Hasty, deadline, pending::<u8>()).await, None);

@@ -23,6 +23,7 @@ use time::Duration;
 use self::exchange::Redemption;
 use self::judgement::Allowed;
 use super::audit::Act;
+use super::signals::Signal;
 use super::{Call, attempt};
 use crate::domain::authorization::{Authorization, Status};
 use crate::domain::caller::{Caller, Person};
@@ -91,8 +92,8 @@ pub enum CallbackAnswer {
     },
     /// A page with the outcome (direct mode).
     Outcome(FlowOutcome),
-    /// A page that says that this link cannot be trusted, and why in the log.
-    Untrusted(&'static str),
+    /// A page that says that this link cannot be trusted; the log says why.
+    Untrusted,
     /// A page that says that the sign-in is still being completed elsewhere.
     UnderWay,
 }
@@ -150,28 +151,35 @@ impl From<CipherError> for CompleteError {
 impl CompleteFlow {
     /// Steps 1–3: the browser came back.
     pub async fn callback(&self, call: &Call, directory: &Directory, callback: Callback) -> Result<CallbackAnswer, Unavailable> {
-        let Some(state) = callback.state else { return Ok(CallbackAnswer::Untrusted("no state")) };
+        let untrusted = |signal: Signal, why: &'static str| {
+            signal.raise(call, why);
+            CallbackAnswer::Untrusted
+        };
+        let Some(state) = callback.state else { return Ok(untrusted(Signal::CallbackUntrusted, "no state")) };
         let Some((flow, secrets)) = self.sealer.open_state(&state).await? else {
-            return Ok(CallbackAnswer::Untrusted("state does not open"));
+            return Ok(untrusted(Signal::CallbackUntrusted, "state does not open"));
         };
         if flow.connection.as_str() != callback.connection {
-            return Ok(CallbackAnswer::Untrusted("state is of another connection"));
+            return Ok(untrusted(Signal::BindingMismatch, "state is of another connection"));
         }
         let connection = match directory.connection(&flow.connection) {
             Some(connection) if connection.linked && connection.serves(&flow.organization) => connection,
-            _ => return Ok(CallbackAnswer::Untrusted("connection is gone")),
+            _ => return Ok(untrusted(Signal::CallbackUntrusted, "connection is gone")),
         };
         if let Some(return_to) = &flow.return_to
             && directory.redirect_uris.resolve(&return_to.redirect_uri).is_err()
         {
-            return Ok(CallbackAnswer::Untrusted("redirect URI is no longer registered"));
+            return Ok(untrusted(Signal::CallbackUntrusted, "redirect URI is no longer registered"));
         }
         if flow.is_expired(self.clock.now()) {
-            return Ok(self.earlier_outcome(&flow).await?.unwrap_or(CallbackAnswer::Untrusted("state has expired")));
+            return Ok(match self.earlier_outcome(&flow).await? {
+                Some(outcome) => outcome,
+                None => untrusted(Signal::CallbackUntrusted, "state has expired"),
+            });
         }
         match self.metadata.issuer_parameter(connection).await {
             Ok(expected) if !expected.accepts(callback.iss.as_deref()) => {
-                return Ok(CallbackAnswer::Untrusted("iss is not the connection's"));
+                return Ok(untrusted(Signal::IssuerMismatch, "iss is not the connection's"));
             }
             Ok(_) => {}
             // Nothing is sent or stored, and the flow stays usable: the person may reload.
@@ -183,7 +191,7 @@ impl CompleteFlow {
                 None => self.complete_directly(call, directory, connection, &flow, &secrets, &code).await,
             },
             (None, Some(error)) => self.refused(call, &flow, &error).await,
-            _ => Ok(CallbackAnswer::Untrusted("neither code nor error, or both")),
+            _ => Ok(untrusted(Signal::CallbackUntrusted, "neither code nor error, or both")),
         }
     }
 
@@ -269,7 +277,10 @@ impl CompleteFlow {
                 audit(call, flow, None, failure_word(failure), None);
                 outcome
             }
-            FlowClaim::Finished { outcome, .. } => outcome,
+            FlowClaim::Finished { outcome, .. } => {
+                Signal::StateReused.raise(call, "an error came back for a flow that has ended");
+                outcome
+            }
             FlowClaim::UnderWay { .. } => FlowOutcome::Failed(failure),
         };
         Ok(match &flow.return_to {
@@ -290,6 +301,7 @@ impl CompleteFlow {
         let flow = &completion.flow;
         let return_to = flow.return_to.as_ref().ok_or(CompleteError::NotFound)?;
         if !flow.was_begun_by(caller) {
+            Signal::BindingMismatch.raise(call, "a flow is completed by somebody who did not begin it");
             audit(call, flow, None, "other_caller", Some(&caller.person));
             return Err(CompleteError::NotFound);
         }

@@ -12,6 +12,7 @@ pub mod refresh;
 pub mod refresh_due;
 pub mod replace;
 pub mod revoke;
+pub mod signals;
 pub mod traffic;
 
 use std::pin::pin;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::audit::{Act, announce, tokens_given_back, warn_of_end};
+use super::signals::Signal;
 use super::traffic::{Frozen, Traffic};
 use super::{Call, attempt, within};
 use crate::domain::authorization::{AccessLifetime, Authorization, Lease, Reason, SealedCredential, Status, reauthorize_by};
@@ -194,12 +195,7 @@ impl Refresher {
     ) -> Result<Refreshed, CipherError> {
         let commit = self.sealed_commit(connection, claimed, &answer, at_hand, for_workflow)?;
         if answer.scopes.as_ref().is_some_and(|told| !claimed.scopes.covers(told)) {
-            tracing::warn!(
-                signal = "refresh_scope_growth",
-                request_id = call.request_id.as_str(),
-                authorization = claimed.id.as_str(),
-                "a refresh told of scopes that the person did not grant; they are not recorded"
-            );
+            Signal::RefreshScopeGrowth.raise(call, "a refresh told of scopes that the person did not grant; they are not recorded");
         }
         let give_up = call.deadline.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
         let mut wait = Duration::milliseconds(50);
@@ -408,6 +404,9 @@ impl Refresher {
     pub async fn end(&self, call: &Call, read: &Authorization, reason: Reason) -> Refreshed {
         match self.store.mark_needs_reauthorization(read, reason, self.clock.now()).await {
             Ok(true) => {
+                if reason == Reason::InvalidGrant {
+                    Signal::RefreshTokenRefused.raise(call, "the provider refuses the refresh token that is stored");
+                }
                 announce(call, self.index.as_ref(), read, "needs_reauthorization", Some(reason.as_str())).await;
                 Refreshed::Ended(reason)
             }

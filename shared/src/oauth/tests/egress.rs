@@ -1,5 +1,6 @@
 //! The way out, and how its failures are told apart.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -110,6 +111,55 @@ const HOSTILE: &[&str] = &[
     "https://[2606:4700::1111]:9001/",
 ];
 
+/// Addresses that are not plainly public, one or more of each network that is set aside.
+const SET_ASIDE: [[u8; 4]; 22] = [
+    [0, 0, 0, 0],
+    [0, 1, 2, 3],
+    [10, 0, 0, 1],
+    [10, 255, 255, 255],
+    [100, 64, 0, 1],
+    [100, 127, 255, 255],
+    [127, 0, 0, 1],
+    [127, 8, 8, 8],
+    [127, 255, 255, 254],
+    [169, 254, 169, 254],
+    [169, 254, 170, 2],
+    [172, 16, 0, 1],
+    [172, 31, 255, 255],
+    [192, 0, 0, 170],
+    [192, 0, 2, 1],
+    [192, 88, 99, 1],
+    [192, 168, 0, 1],
+    [192, 168, 255, 255],
+    [198, 18, 0, 1],
+    [198, 51, 100, 1],
+    [203, 0, 113, 1],
+    [224, 0, 0, 251],
+];
+
+/// How an address can be written in a URL: as browsers read it, and inside of an IPv6 address that leads to it.
+fn spellings([a, b, c, d]: [u8; 4]) -> Vec<String> {
+    let number = u32::from_be_bytes([a, b, c, d]);
+    let last = u32::from_be_bytes([0, b, c, d]);
+    let [high, low] = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+    let host = [
+        format!("{a}.{b}.{c}.{d}"),
+        format!("{a}.{b}.{c}.{d}."),
+        format!("{number}"),
+        format!("{number:#x}"),
+        format!("0{number:o}"),
+        format!("{a}.{last}"),
+        format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
+        format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+        format!("{a}%2e{b}%2e{c}%2e{d}"),
+        format!("[::ffff:{high:x}:{low:x}]"),
+        format!("[::{high:x}:{low:x}]"),
+        format!("[64:ff9b::{high:x}:{low:x}]"),
+        format!("[2002:{high:x}:{low:x}::]"),
+    ];
+    host.into_iter().map(|host| format!("https://{host}/token")).collect()
+}
+
 fn production() -> Http {
     Http::new(Egress::new(false)).unwrap()
 }
@@ -123,10 +173,16 @@ async fn get(http: &Http, url: &str) -> Result<u16, ProviderError> {
 #[tokio::test]
 async fn s75_s76_hostile_endpoints_are_refused_before_anything_is_sent() {
     let production = production();
-    assert!(HOSTILE.len() >= 80);
-    for url in HOSTILE {
+    let spelled: Vec<String> = SET_ASIDE.into_iter().flat_map(spellings).collect();
+    let all: BTreeSet<&str> = HOSTILE.iter().copied().chain(spelled.iter().map(String::as_str)).collect();
+    assert!(all.len() >= 300, "{}", all.len());
+    for url in all {
         let refused = get(&production, url).await;
         assert!(matches!(refused, Err(ProviderError::Misconfigured { .. })), "{url}: {refused:?}");
+    }
+    for url in &spelled {
+        // Where a browser is sent, and what metadata names, is judged by the same rule before anybody goes there.
+        assert!(Url::parse(url).is_ok_and(|url| production.judge(&url).is_err()), "{url}");
     }
     let staging = http();
     for url in [

@@ -18,6 +18,7 @@ use crate::ports::clock::random;
 use crate::ports::flows::{FlowClaim, Renewal};
 use crate::ports::provider::{CodeExchange, Exchanged, ProviderError, Revocation, TokenAnswer};
 use crate::usecases::audit::{Act, announce, tokens_given_back};
+use crate::usecases::signals::Signal;
 use crate::usecases::{Call, attempt, within};
 
 /// What must remain of the function's time before a code is sent: the provider's time limit and the store's.
@@ -74,7 +75,13 @@ impl CompleteFlow {
         }
         match self.flows.claim_flow(&flow.id, &prepared.attempt, self.clock.now()).await? {
             FlowClaim::Claimed => {}
-            claim @ (FlowClaim::UnderWay { .. } | FlowClaim::Finished { .. }) => return self.completed_earlier(flow, claim).await,
+            claim @ (FlowClaim::UnderWay { .. } | FlowClaim::Finished { .. }) => {
+                // Whoever completes by redirect may repeat that; a state that comes back to the callback is another matter.
+                if flow.return_to.is_none() {
+                    Signal::StateReused.raise(call, "a state came back that has been used");
+                }
+                return self.completed_earlier(flow, claim).await;
+            }
         }
         let result = self.exchange_claimed(call, redemption, prepared).await;
         match result {
@@ -139,7 +146,9 @@ impl CompleteFlow {
             }
         };
         let judged = match identity {
-            Ok(identity) => judge(connection, flow, &identity, &redemption.allowed, prepared.renewing.as_ref()).map(|()| identity),
+            Ok(identity) => judge(connection, flow, &identity, &redemption.allowed, prepared.renewing.as_ref())
+                .inspect_err(|failure| Signal::BindingMismatch.raise(call, failure_word(*failure)))
+                .map(|()| identity),
             Err(error) => {
                 log(call, "identity is not proved", &error);
                 Err(failure_of(&error))
