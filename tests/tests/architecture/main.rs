@@ -1,7 +1,9 @@
-//! Who may import whom (`use` lines and paths of `shared` and `functions`), held to one table; and that no item of the security
-//! checklist is without a test that bears its number.
+//! Who may import whom (`use` lines and paths of `shared` and `functions`), held to one table; and that no security requirement is
+//! without a test that bears its number ([`threat_model`]).
 
-use std::collections::BTreeSet;
+mod items;
+mod threat_model;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -99,33 +101,6 @@ fn the_environment_is_read_in_one_place() {
         sources("shared/src").into_iter().chain(sources("functions")).filter(|p| !p.ends_with("shared/src/config.rs")).collect();
     check(&files, &["std::env", "env::var"], &mut faults);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-#[test]
-fn every_security_item_of_sign_in_has_a_numbered_test() {
-    let mut files = Vec::new();
-    for folder in ["shared", "functions", "local", "tests"] {
-        rust_files(&root().join(folder), &mut files);
-    }
-    let proved: BTreeSet<u32> = files.iter().flat_map(|path| numbers_of_tests(&read(path))).collect();
-    let without: Vec<u32> = (1..=64).chain(75..=78).filter(|item| !proved.contains(item)).collect();
-    assert!(without.is_empty(), "items of the checklist without a test: {without:?}");
-}
-
-/// The items that the tests of a source prove: `fn s05_s11_the_url_is_fixed` proves two.
-fn numbers_of_tests(source: &str) -> Vec<u32> {
-    let lines: Vec<&str> = source.lines().collect();
-    let mut numbers = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        let Some(name) = line.trim_start().trim_start_matches("async ").strip_prefix("fn s") else { continue };
-        let above = &lines[at.saturating_sub(3)..at];
-        if !above.iter().any(|line| line.trim_start().starts_with("#[test]") || line.trim_start().starts_with("#[tokio::test")) {
-            continue;
-        }
-        let parts = format!("s{name}");
-        numbers.extend(parts.split('_').map_while(|part| part.strip_prefix('s').filter(|n| n.len() == 2)?.parse::<u32>().ok()));
-    }
-    numbers
 }
 
 /// Every Rust source below a folder, tests and all.
