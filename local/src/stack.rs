@@ -57,6 +57,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// How often the schedule runs; only when invoked if absent.
     pub refresh_every: Option<Duration>,
+    /// How long an identity provider may take; as long as in Lambda if absent.
+    pub provider_time: Option<Duration>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The randomness.
@@ -80,6 +82,7 @@ impl Options {
             secrets: Vec::new(),
             data: None,
             refresh_every: None,
+            provider_time: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
@@ -163,6 +166,7 @@ impl Stack {
             development: true,
             region: None,
             endpoint_url: None,
+            provider_time: options.provider_time,
         };
         let needs = [Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::StateKeys, Need::RescueQueue];
         let wiring = Wiring::start(settings, &needs, sdk, Arc::clone(&options.clock), options.entropy).await?;

@@ -54,6 +54,8 @@ pub struct Setup {
     pub clock: Option<Arc<ManualClock>>,
     /// The randomness; the system's if absent.
     pub entropy: Option<Arc<dyn Entropy>>,
+    /// How long an identity provider may take; ten seconds if absent.
+    pub provider_time: Option<std::time::Duration>,
 }
 
 /// A caller of the API. Its token is minted for each call, so it never expires by the clock.
@@ -128,9 +130,14 @@ impl World {
 
     /// The same, with the connection changed.
     pub async fn with_connection(provider: &Provider, connection: Value) -> Self {
-        let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().push(connection.clone());
+        Self::with(Self::setup(provider, connection)).await
+    }
+
+    /// How that world differs from the demonstration.
+    #[must_use]
+    pub fn setup(provider: &Provider, connection: Value) -> Setup {
         let client_secrets = vec![("conn_scripted".to_owned(), provider::CLIENT_SECRET.to_owned())];
-        Self::with(Setup { directory: Some(Box::new(add)), client_secrets, clock: Some(provider.clock()), ..Setup::default() }).await
+        Setup { directory: Some(adding(vec![connection])), client_secrets, clock: Some(provider.clock()), ..Setup::default() }
     }
 
     /// A world that differs from it.
@@ -140,6 +147,7 @@ impl World {
             let mut options = Self::options();
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
+            options.provider_time = setup.provider_time;
             if let Some(entropy) = &setup.entropy {
                 options.entropy = Arc::clone(entropy);
             }
