@@ -10,6 +10,7 @@
 //! * [`conformance`]: an identity provider that lies on request.
 //! * [`github`], [`slack`], [`pushing`]: counterparts that behave and misbehave as GitHub, Slack, and providers with pushed requests do;
 //!   [`script`]: what they have in common.
+//! * [`memory`]: the table without a wire, for simulations of months.
 //! * [`table`]: what is in the table, looked at past the API.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
 //! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod conformance;
 pub mod faults;
 pub mod github;
+pub mod memory;
 pub mod provider;
 pub mod pushing;
 pub mod script;
