@@ -37,6 +37,12 @@ pub fn uses(call: &Call<'_>) -> Vec<Use> {
             vec![(format!("secretsmanager:{}", call.operation), resource.to_owned(), Context::new())]
         }
         Service::Sqs => vec![(format!("sqs:{}", call.operation), "RescueQueue.Arn".to_owned(), Context::new())],
+        Service::EventBridge => {
+            let bus = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}";
+            let entries = call.request["Entries"].as_array().into_iter().flatten();
+            let source = |entry: &Value| Context::from([("events:source".to_owned(), BTreeSet::from([text(&entry["Source"]).to_owned()]))]);
+            entries.map(|entry| (format!("events:{}", call.operation), bus.to_owned(), source(entry))).collect()
+        }
     };
     let function = function.to_owned();
     asked.into_iter().map(|(action, resource, context)| Use { function: function.clone(), action, resource, context }).collect()

@@ -297,6 +297,10 @@ fn branch_keys_are_rotated_by_a_rule_that_there_is_room_for() {
     let input: Value = serde_json::from_str(rules["BranchKeys"]["Properties"]["Input"].as_str().unwrap()).unwrap();
     assert_eq!(input, json!({ "rotate_branch_keys": {} }));
     for (rules, runs) in template["Mappings"]["Runs"].as_object().unwrap() {
-        assert_eq!(runs["AtOnce"].as_u64().unwrap(), rules.parse::<u64>().unwrap() + 1, "a run for each rule of the sweep, and one for this");
+        assert_eq!(
+            runs["AtOnce"].as_u64().unwrap(),
+            rules.parse::<u64>().unwrap() + 1,
+            "a run for each rule of the sweep, and one for this"
+        );
     }
 }

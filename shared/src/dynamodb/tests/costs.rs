@@ -150,7 +150,7 @@ async fn consumed() -> Vec<(&'static str, Units)> {
     note("re-bind");
     table.unbind(&moved).await.unwrap();
     meter.take();
-    let RevocationStart::Begun(begun) = table.begin_revocation(&two.organization, &two.id, "a", NOW).await.unwrap() else {
+    let RevocationStart::Begun { record: begun, .. } = table.begin_revocation(&two.organization, &two.id, "a", NOW).await.unwrap() else {
         panic!("not begun")
     };
     table.finish_revocation(&begun, NOW).await.unwrap();
