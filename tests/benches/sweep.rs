@@ -42,6 +42,7 @@ use shared::ports::configuration::{ClientCredential, ClientSecrets};
 use shared::secrets::parse_directory;
 use shared::system::{SystemClock, SystemEntropy};
 use shared::usecases::Call;
+use shared::usecases::announce::Announcer;
 use shared::usecases::refresh::Refresher;
 use shared::usecases::refresh_due::{RefreshDue, Shards};
 use shared::usecases::revoke::Revoker;
@@ -133,7 +134,7 @@ async fn measure_in_memory(size: u64) {
         revocations: provider.clone(),
         cipher: cipher.clone(),
         rescue: table.clone(),
-        index: table.clone(),
+        announcer: Arc::new(Announcer { index: table.clone(), events: None, clock: Arc::new(SystemClock) }),
         traffic: Arc::new(Traffic::new(clock.clone())),
         clock: clock.clone(),
         entropy,

@@ -29,6 +29,7 @@ use shared::ports::provider::{ProviderError, RefreshAnswer, Refreshes, Revocatio
 use shared::secrets::parse_directory;
 use shared::system::SystemEntropy;
 use shared::usecases::Call;
+use shared::usecases::announce::Announcer;
 use shared::usecases::hand_out::{HandOut, Request};
 use shared::usecases::refresh::Refresher;
 use shared::usecases::refresh_due::{RefreshDue, Shards};
@@ -269,7 +270,7 @@ impl Service {
             revocations: Arc::clone(&provider) as _,
             cipher: Arc::new(Clear),
             rescue: Arc::clone(&table) as _,
-            index: Arc::clone(&table) as _,
+            announcer: Arc::new(Announcer { index: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) as _ }),
             traffic: Arc::new(Traffic::new(Arc::clone(&clock) as _)),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),
@@ -280,7 +281,6 @@ impl Service {
         let hand_out = HandOut {
             reads: Arc::clone(&table) as _,
             store: Arc::clone(&table) as _,
-            cipher: Arc::new(Clear),
             refresher: Arc::clone(&refresher),
             clock: Arc::clone(&clock) as _,
         };
