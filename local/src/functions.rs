@@ -45,7 +45,7 @@ pub const FUNCTIONS: [(&str, &[Need]); 7] = [
 /// What the functions are made of.
 pub enum Wirings {
     /// They share their clients and caches, and are one application to AWS: quicker to start.
-    Together(Wiring),
+    Together(Box<Wiring>),
     /// Each has its own, as in Lambda, by the name of the function.
     Apart(BTreeMap<&'static str, Wiring>),
 }

@@ -212,7 +212,7 @@ impl Stack {
             Wirings::Apart(wirings)
         } else {
             let needs = [Need::Table, Need::KmsKey, Need::Directory, Need::ClientSecrets, Need::StateKeys, Need::RescueQueue];
-            Wirings::Together(wire("functions", settings, &needs).await?)
+            Wirings::Together(Box::new(wire("functions", settings, &needs).await?))
         };
         let functions = Arc::new(Functions::new(&wirings, options.witness.clone()).ok_or(StartError::Incomplete)?);
         let (stopping, stopped) = watch::channel(false);

@@ -344,11 +344,11 @@ async fn measured() -> BTreeSet<Use> {
 #[tokio::test]
 async fn s90_every_role_grants_what_its_function_was_seen_to_use_and_nothing_else() {
     let template = template();
-    let uses = measured().await;
+    let seen = measured().await;
     let mut faults = Vec::new();
     for (function, _) in FUNCTIONS {
         let statements = statements(&template, function);
-        let used: Vec<&Use> = uses.iter().filter(|of| of.function == function).collect();
+        let used: Vec<&Use> = seen.iter().filter(|of| of.function == function).collect();
         assert!(!used.is_empty(), "{function} was never seen");
         for of in &used {
             if !statements.iter().any(|statement| statement.allows(of)) {
@@ -380,11 +380,11 @@ async fn s90_every_role_grants_what_its_function_was_seen_to_use_and_nothing_els
         }
     }
     assert!(faults.is_empty(), "{} differences:\n{}", faults.len(), faults.join("\n"));
-    the_key_says_the_same(&template, &uses);
+    the_key_says_the_same(&template, &seen);
 }
 
 /// The key's own policy: who unwraps branch keys and who makes them, through no other door than these two statements.
-fn the_key_says_the_same(template: &Value, uses: &BTreeSet<Use>) {
+fn the_key_says_the_same(template: &Value, seen: &BTreeSet<Use>) {
     let policy = template["Resources"]["Key"]["Properties"]["KeyPolicy"]["Statement"].as_array().unwrap();
     for (sid, action) in [("OpenBranchKeys", "kms:Decrypt"), ("MakeBranchKeys", "kms:GenerateDataKeyWithoutPlaintext")] {
         let statement = policy.iter().find(|statement| statement["Sid"] == sid).unwrap();
@@ -394,7 +394,7 @@ fn the_key_says_the_same(template: &Value, uses: &BTreeSet<Use>) {
         let role = |function: &str| {
             format!("arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role/${{AWS::StackName}}-{}-*", logical(function, "Role"))
         };
-        let used: BTreeSet<String> = uses.iter().filter(|of| of.action == action).map(|of| role(&of.function)).collect();
+        let used: BTreeSet<String> = seen.iter().filter(|of| of.action == action).map(|of| role(&of.function)).collect();
         assert_eq!(arns.into_iter().collect::<BTreeSet<_>>(), used, "{sid}");
     }
     let administrator = policy.iter().find(|statement| statement["Sid"] == "Administration").unwrap()["Action"].to_string();

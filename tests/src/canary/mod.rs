@@ -158,14 +158,13 @@ pub fn register_bytes(kind: Kind, secret: &[u8]) {
         return;
     }
     secrets(|secrets| {
-        let number = match secrets.numbers.get(secret) {
-            Some(number) => *number,
-            None => {
-                let number = secrets.index.add(secret);
-                secrets.numbers.insert(secret.to_vec(), number);
-                secrets.kinds.push(BTreeSet::new());
-                number
-            }
+        let number = if let Some(number) = secrets.numbers.get(secret) {
+            *number
+        } else {
+            let number = secrets.index.add(secret);
+            secrets.numbers.insert(secret.to_vec(), number);
+            secrets.kinds.push(BTreeSet::new());
+            number
         };
         secrets.kinds[number].insert(kind);
     });
@@ -184,12 +183,20 @@ fn parts(secret: &str) -> Vec<&str> {
     }
 }
 
-/// How many secrets of each kind have been noted in this process, and those that were too short to be looked for.
+/// The secrets that have been noted in this process.
+pub struct Noted {
+    /// How many of each kind.
+    pub by_kind: Vec<(Kind, usize)>,
+    /// Those that are too short to be looked for.
+    pub too_short: BTreeSet<(Kind, String)>,
+}
+
+/// What has been noted so far.
 #[must_use]
-pub fn noted() -> (Vec<(Kind, usize)>, Vec<(Kind, String)>) {
+pub fn noted() -> Noted {
     secrets(|secrets| {
         let count = |kind: &Kind| secrets.kinds.iter().filter(|kinds| kinds.contains(kind)).count();
-        (KINDS.iter().map(|kind| (*kind, count(kind))).collect(), secrets.too_short.iter().cloned().collect())
+        Noted { by_kind: KINDS.iter().map(|kind| (*kind, count(kind))).collect(), too_short: secrets.too_short.clone() }
     })
 }
 

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_secret_is_found_in_every_form_whole_or_cut_after_16_bytes() {
         for part in [SECRET, &SECRET[..HEAD]] {
-            let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = part.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
             for (written, form) in [
                 (part.to_vec(), Form::Raw),
                 (hex.clone().into_bytes(), Form::HexLower),
