@@ -16,6 +16,7 @@ use shared::dynamodb::keys::Key;
 use shared::ports::cipher::{SealContext, TokenField};
 use shared::ports::clock::Clock;
 use shared::usecases::Call;
+use shared::usecases::announce::Announcer;
 use shared::usecases::assign::{self, Assign, AssignError};
 use shared::usecases::check::{Check, CheckError};
 use shared::usecases::hand_out::{self, HandOut, HandOutError};
@@ -90,13 +91,14 @@ impl Process {
         let table = Arc::new(Table::new(wire::client(), "mandate", Arc::clone(&clock), Arc::clone(&entropy) as _));
         let provider = Arc::new(Client { hub: Arc::clone(hub), task });
         let cipher = Arc::new(ClearCipher);
+        let announcer = Arc::new(Announcer { index: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) });
         let refresher = Arc::new(Refresher {
             store: Arc::clone(&table) as _,
             refreshes: Arc::clone(&provider) as _,
             revocations: Arc::clone(&provider) as _,
             cipher: Arc::clone(&cipher) as _,
             rescue: Arc::clone(&provider) as _,
-            index: Arc::clone(&table) as _,
+            announcer: Arc::clone(&announcer),
             traffic: Arc::new(Traffic::new(Arc::clone(&clock))),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy) as _,
@@ -117,6 +119,7 @@ impl Process {
             },
             revoke: Revoke {
                 index: Arc::clone(&table) as _,
+                announcer,
                 metadata: Arc::clone(&provider) as _,
                 entropy: Arc::clone(&entropy) as _,
                 revoker: revoker(),
@@ -124,7 +127,6 @@ impl Process {
             hand_out: HandOut {
                 reads: Arc::clone(&table) as _,
                 store: Arc::clone(&table) as _,
-                cipher: Arc::clone(&cipher) as _,
                 refresher: Arc::clone(&refresher),
                 clock: Arc::clone(&clock),
             },
@@ -132,7 +134,6 @@ impl Process {
                 store: Arc::clone(&table) as _,
                 refresher: Arc::clone(&refresher),
                 userinfo: Arc::clone(&provider) as _,
-                cipher: Arc::clone(&cipher) as _,
                 clock: Arc::clone(&clock),
             },
             sweep: RefreshDue {
