@@ -179,6 +179,7 @@ impl Fakes {
             reauthorize_by: None,
             last_used_at: None,
             last_refreshed_at: None,
+            undecryptable_since: None,
             workflows: self.bound(organization, &WORKFLOW.try_into().expect("an id")).into_iter().collect(),
         })
     }
@@ -236,6 +237,9 @@ impl RefreshStore for Fakes {
         Ok(())
     }
     async fn mark_needs_reauthorization(&self, _: &Authorization, _: Reason, _: OffsetDateTime) -> Result<bool, Unavailable> {
+        Ok(true)
+    }
+    async fn quarantine(&self, _: &Authorization, _: OffsetDateTime, _: OffsetDateTime) -> Result<bool, Unavailable> {
         Ok(true)
     }
     async fn mark_used(&self, _: &Authorization, _: OffsetDateTime, _: Option<OffsetDateTime>) -> Result<(), Unavailable> {

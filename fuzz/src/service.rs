@@ -156,11 +156,10 @@ impl Service {
         let hand_out = HandOut {
             reads: fakes.clone(),
             store: fakes.clone(),
-            cipher: fakes.clone(),
             refresher: refresher.clone(),
             clock: clock.clone(),
         };
-        let check = Check { store: fakes.clone(), refresher, userinfo: fakes.clone(), cipher: fakes.clone(), clock };
+        let check = Check { store: fakes.clone(), refresher, userinfo: fakes.clone(), clock };
         let handlers: [(Function, Arc<dyn Handler>); 6] = [
             (Function::CreateUrl, Arc::new(CreateUrlFunction { edge: edge.clone(), create_url })),
             (Function::Callback, Arc::new(CallbackFunction { edge: edge.clone(), complete_flow })),

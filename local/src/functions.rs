@@ -104,6 +104,7 @@ impl Functions {
             refresh: RefreshFunction {
                 directories: refresh.directories(),
                 refresh_due: refresh.refresh_due(),
+                branch_keys: refresh.branch_keys(),
                 clock: refresh.clock(),
                 entropy: refresh.entropy(),
             },

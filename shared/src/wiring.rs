@@ -23,6 +23,7 @@ use crate::ports::configuration::Directories;
 use crate::secrets::{PushingClients, SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
 use crate::sqs::RescueQueueClient;
 use crate::usecases::assign::Assign;
+use crate::usecases::branch_keys::BranchKeyCare;
 use crate::usecases::check::Check;
 use crate::usecases::complete_flow::CompleteFlow;
 use crate::usecases::create_url::CreateUrl;
@@ -170,11 +171,15 @@ impl Wiring {
     }
 
     fn cipher(&self) -> Arc<dyn TokenCipher> {
+        self.keyring()
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
         let make = || {
             let key_id = self.settings.kms_key_id.clone().unwrap_or_default();
             Arc::new(Keyring::new(aws_sdk_kms::Client::new(&self.sdk), key_id, self.table(), self.clock(), self.entropy()))
         };
-        Arc::clone(self.cipher.get_or_init(make)) as _
+        Arc::clone(self.cipher.get_or_init(make))
     }
 
     fn provider(&self) -> Arc<Provider> {
@@ -262,13 +267,19 @@ impl Wiring {
     /// Hand out.
     #[must_use]
     pub fn hand_out(&self) -> HandOut {
-        HandOut { reads: self.table(), store: self.table(), cipher: self.cipher(), refresher: self.refresher(), clock: self.clock() }
+        HandOut { reads: self.table(), store: self.table(), refresher: self.refresher(), clock: self.clock() }
     }
 
     /// Check.
     #[must_use]
     pub fn check(&self) -> Check {
-        Check { store: self.table(), refresher: self.refresher(), userinfo: self.provider(), cipher: self.cipher(), clock: self.clock() }
+        Check { store: self.table(), refresher: self.refresher(), userinfo: self.provider(), clock: self.clock() }
+    }
+
+    /// Rotating and retiring branch keys.
+    #[must_use]
+    pub fn branch_keys(&self) -> BranchKeyCare {
+        BranchKeyCare { life: self.keyring(), keys: self.table(), index: self.table(), store: self.table(), clock: self.clock() }
     }
 
     /// The scheduled run.

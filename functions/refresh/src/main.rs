@@ -12,8 +12,13 @@ use time::{Duration, OffsetDateTime};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     let wiring = lambda::start(&[Table, KmsKey, Directory, ClientSecrets, RescueQueue]).await;
-    let (directories, refresh_due, clock, entropy) = (wiring.directories(), wiring.refresh_due(), wiring.clock(), wiring.entropy());
-    let function = Arc::new(RefreshFunction { directories, refresh_due, clock, entropy });
+    let function = Arc::new(RefreshFunction {
+        directories: wiring.directories(),
+        refresh_due: wiring.refresh_due(),
+        branch_keys: wiring.branch_keys(),
+        clock: wiring.clock(),
+        entropy: wiring.entropy(),
+    });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let function = Arc::clone(&function);
         async move {

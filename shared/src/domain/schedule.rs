@@ -16,6 +16,10 @@ pub const NOTED_EVERY: Duration = Duration::HOUR;
 const KEEP_ALIVE_AT_MOST: Duration = Duration::days(15);
 /// So long before the end of a refresh token people are told.
 const WARNING: Duration = Duration::days(7);
+/// A branch key seals for so long, then the schedule makes the next one.
+pub const BRANCH_KEY_SEALS_FOR: Duration = Duration::days(90);
+/// A record whose ciphertext does not open is looked at again after so long: what broke it may have been mended.
+pub const UNDECRYPTABLE_AGAIN: Duration = Duration::DAY;
 /// What waited for a connection to thaw does not come all at once.
 const AFTER_FREEZE: Duration = Duration::seconds(30);
 

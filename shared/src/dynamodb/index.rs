@@ -164,6 +164,7 @@ fn entry(mut row: Row) -> Result<IndexEntry, BadRow> {
         reauthorize_by: row.optional_time("reauthorize_by")?,
         last_used_at: row.optional_time("last_used_at")?,
         last_refreshed_at: row.optional_time("last_refreshed_at")?,
+        undecryptable_since: row.optional_time("undecryptable_since")?,
         workflows: Vec::new(),
     })
 }

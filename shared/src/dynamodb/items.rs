@@ -16,7 +16,7 @@ use crate::domain::ids::OrganizationId;
 use crate::domain::scopes::Scopes;
 
 /// The attributes of an authorization that are absent when they have no value.
-pub(super) const OPTIONAL: [&str; 18] = [
+pub(super) const OPTIONAL: [&str; 19] = [
     "email",
     "identity_organization",
     "scopes",
@@ -29,6 +29,7 @@ pub(super) const OPTIONAL: [&str; 18] = [
     "committed_by",
     "outcome_unknown_since",
     "failed_attempts",
+    "undecryptable_since",
     "sealed_access",
     "sealed_refresh",
     "due_shard",

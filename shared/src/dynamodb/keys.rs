@@ -72,6 +72,11 @@ pub fn parse_authorization(pk: &str) -> Option<(OrganizationId, AuthorizationId)
     Some((OrganizationId::try_from(organization).ok()?, AuthorizationId::try_from(id).ok()?))
 }
 
+/// Whose branch keys are at this partition key, if they can be.
+pub(super) fn parse_branch_keys(pk: &str) -> Option<OrganizationId> {
+    OrganizationId::try_from(pk.strip_prefix("KEY#")?).ok()
+}
+
 /// Whether an item of the index `by-organization` is an authorization, by its sort key in the table.
 pub(super) fn is_authorization(sk: &str) -> bool {
     sk == AUTHORIZATION
@@ -117,6 +122,10 @@ pub(super) fn bindings_between(id: &AuthorizationId, after: Option<&WorkflowId>)
 pub fn due_partition(shard: u32) -> String {
     format!("DUE#{shard:02}")
 }
+
+/// The partition of the organizations whose branch keys are to be rotated, in the index `due`. One is enough: each organization is
+/// in it once in a quarter of a year.
+pub(super) const DUE_KEYS: &str = "DUE#KEYS";
 
 /// An `AttributeValue` of the shard that an authorization belongs to.
 pub(super) fn due_shard(id: &AuthorizationId) -> AttributeValue {

@@ -21,6 +21,7 @@ const COMMIT: &str = "store a refreshed credential";
 const REPAIR: &str = "store a rescued credential";
 const RELEASE: &str = "give a refresh back";
 const MARK: &str = "mark an authorization as in need of re-authorization";
+const QUARANTINE: &str = "note that a record does not open";
 const USED: &str = "note that a token was handed out";
 
 #[async_trait]
@@ -169,6 +170,24 @@ impl RefreshStore for Table {
         })
     }
 
+    async fn quarantine(&self, read: &Authorization, now: OffsetDateTime, due_at: OffsetDateTime) -> Result<bool, Unavailable> {
+        let change = match &read.lease {
+            Some(lease) => holding(read, lease).remove(&["lease_owner", "lease_until"]),
+            None => Change::of(Key::authorization(&read.organization, &read.id)),
+        };
+        let change = change
+            .set("undecryptable_since", millis(now))
+            .set("due_shard", keys::due_shard(&read.id))
+            .set("due_at", seconds(due_at))
+            .compute("#failed_attempts = if_not_exists(#failed_attempts, :zero) + :one")
+            .value(":zero", n(0))
+            .value(":one", n(1))
+            .when("#status = :active AND #generation = :read_generation AND attribute_not_exists(#undecryptable_since)")
+            .value(":active", s("active"))
+            .value(":read_generation", n(read.generation));
+        Ok(matches!(self.update(QUARANTINE, change).await?, Written::Done(_)))
+    }
+
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         let noted_before = now.saturating_sub(NOTED_EVERY);
         let mut change = Change::of(Key::authorization(&read.organization, &read.id))
@@ -210,7 +229,7 @@ fn storing(change: Change, id: &AuthorizationId, generation: u64, commit: &Refre
         .set("last_refreshed_at", millis(commit.refreshed_at))
         .set("due_shard", keys::due_shard(id))
         .set("due_at", seconds(commit.due_at))
-        .remove(&["lease_owner", "lease_until", "failed_attempts"]);
+        .remove(&["lease_owner", "lease_until", "failed_attempts", "undecryptable_since"]);
     match commit.used_at {
         Some(used_at) => change.set("last_used_at", millis(used_at)),
         None => change,

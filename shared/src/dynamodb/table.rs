@@ -24,7 +24,7 @@ pub const BY_ORGANIZATION_PARTITION_KEY: &str = "org_pk";
 pub const BY_ORGANIZATION_SORT_KEY: &str = "org_sk";
 /// What it shows besides keys: everything the list needs that the keys do not tell, and no token attribute, so that the role of
 /// the list cannot read ciphertext (design, section 2).
-pub const BY_ORGANIZATION_PROJECTION: [&str; 18] = [
+pub const BY_ORGANIZATION_PROJECTION: [&str; 19] = [
     "user_id",
     "email",
     "provider",
@@ -40,6 +40,7 @@ pub const BY_ORGANIZATION_PROJECTION: [&str; 18] = [
     "reauthorize_by",
     "last_used_at",
     "last_refreshed_at",
+    "undecryptable_since",
     "workflow_id",
     "workflow_name",
     "required_scopes",

@@ -31,7 +31,7 @@ fn maybe(at: Option<OffsetDateTime>) -> Value {
 /// An authorization of the list.
 #[must_use]
 pub fn entry(entry: &IndexEntry) -> Value {
-    json!({
+    let mut view = json!({
         "id": entry.id.as_str(),
         "user_id": entry.user_id,
         "provider": entry.provider,
@@ -49,7 +49,12 @@ pub fn entry(entry: &IndexEntry) -> Value {
         "last_used_at": maybe(entry.last_used_at),
         "last_refreshed_at": maybe(entry.last_refreshed_at),
         "reason": entry.status.reason().map(Reason::as_str),
-    })
+    });
+    // Only where there is something to tell: it is no status, and nothing that callers have to know in good times.
+    if let Some(since) = entry.undecryptable_since {
+        view["undecryptable_since"] = json!(timestamp(since));
+    }
+    view
 }
 
 /// An authorization just completed. Its workflows are left to the list: the function that completes may not read them.
@@ -71,6 +76,7 @@ pub fn authorization(authorization: &Authorization) -> Value {
         reauthorize_by: authorization.reauthorize_by,
         last_used_at: authorization.last_used_at,
         last_refreshed_at: authorization.last_refreshed_at,
+        undecryptable_since: None,
         workflows: Vec::new(),
     })
 }

@@ -107,6 +107,11 @@ impl Cache {
         result
     }
 
+    /// The next use of this key fetches it again.
+    pub(super) fn forget(&self, organization: &OrganizationId, version: u32) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).by_place.remove(&(organization.clone(), version));
+    }
+
     fn slot(&self, place: Place) -> Arc<Slot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.uses += 1;

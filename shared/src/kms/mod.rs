@@ -6,6 +6,8 @@
 //!    notices, used for up to an hour while KMS or the table is down (I9).
 //! 3. Version 1 of an organization's keys says which version seals; every message names the version that opens it.
 //! 4. Each message has a key of its own, derived with a random salt, and is bound to its place (I8).
+//! 5. A rotation makes the next version and then lets it seal. Sandboxes notice within five minutes, or within the hour that they go
+//!    on with what they have. A retired version has no key any more; version 1 still says which version seals.
 
 mod cache;
 mod message;
@@ -23,10 +25,13 @@ use crate::aead::MasterKey;
 use crate::domain::ids::OrganizationId;
 use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
-use crate::ports::cipher::{BranchKeys, CipherError, Salt, SealContext, Sealer, TokenCipher, WrappedBranchKey};
+use crate::ports::cipher::{
+    BranchKeyLife, BranchKeys, CipherError, Rotated, Salt, SealContext, Sealer, Sealing, TokenCipher, WrappedBranchKey,
+};
 use crate::ports::clock::{Clock, Entropy, random};
 
 const LOAD: &str = "load a branch key";
+const ROTATE: &str = "rotate a branch key";
 /// The version that is made first, and says which version is in use.
 const FIRST: u32 = 1;
 
@@ -41,7 +46,8 @@ pub struct Keyring {
 
 /// A branch key, unwrapped.
 struct BranchKey {
-    key: MasterKey,
+    /// Absent if the version is retired.
+    key: Option<MasterKey>,
     /// The version that seals, as this version's item says it; only version 1's counts.
     active: u32,
 }
@@ -81,8 +87,10 @@ impl Keyring {
 
     async fn load(&self, organization: &OrganizationId, version: u32) -> Result<BranchKey, KeyError> {
         let stored = self.keys.branch_key(organization, version).await?.ok_or(KeyError::Missing)?;
-        match self.wrapping.unwrap(organization, version, &stored.wrapped).await {
-            Ok(key) => Ok(BranchKey { key, active: stored.active }),
+        let active = stored.sealing.version;
+        let Some(wrapped) = stored.wrapped else { return Ok(BranchKey { key: None, active }) };
+        match self.wrapping.unwrap(organization, version, &wrapped).await {
+            Ok(key) => Ok(BranchKey { key: Some(key), active }),
             Err(UnwrapError::Unavailable(error)) => Err(KeyError::Unavailable(error)),
             Err(UnwrapError::Refused) => Err(KeyError::Broken),
         }
@@ -90,9 +98,41 @@ impl Keyring {
 
     /// Makes the first branch key of an organization, unless somebody else is faster.
     async fn make_first(&self, organization: &OrganizationId) -> Result<(), Unavailable> {
-        let wrapped = self.wrapping.generate(organization, FIRST).await?;
-        let key = WrappedBranchKey { version: FIRST, wrapped, created_at: self.clock.now(), active: FIRST };
-        self.keys.put_branch_key(organization, &key).await.map(|_| ())
+        self.make(organization, FIRST).await.map(|_| ())
+    }
+
+    /// Makes a version, unless it is there.
+    async fn make(&self, organization: &OrganizationId, version: u32) -> Result<Sealing, Unavailable> {
+        let wrapped = Some(self.wrapping.generate(organization, version).await?);
+        let now = self.clock.now();
+        let sealing = Sealing { version, since: now };
+        self.keys.put_branch_key(organization, &WrappedBranchKey { version, wrapped, created_at: now, sealing }).await?;
+        Ok(sealing)
+    }
+}
+
+#[async_trait]
+impl BranchKeyLife for Keyring {
+    async fn rotate(&self, organization: &OrganizationId) -> Result<Option<Rotated>, CipherError> {
+        let Some(first) = self.keys.branch_key(organization, FIRST).await? else { return Ok(None) };
+        let from = first.sealing.version;
+        let to = from.checked_add(1).ok_or_else(|| Unavailable::new(ROTATE, "there are no more versions"))?;
+        // One that is there already was made by a rotation that stopped half-way, or by one beside this one: it is as good.
+        let sealing = self.make(organization, to).await?;
+        // Nothing is sealed with a key that does not open.
+        match self.load(organization, to).await {
+            Ok(BranchKey { key: Some(_), .. }) => {}
+            Ok(BranchKey { key: None, .. }) | Err(KeyError::Missing) => return Err(Unavailable::new(ROTATE, KeyError::Missing).into()),
+            Err(KeyError::Unavailable(error)) => return Err(error.into()),
+            Err(error @ KeyError::Broken) => return Err(Unavailable::new(ROTATE, error).into()),
+        }
+        let done = self.keys.let_seal(organization, from, sealing).await?;
+        self.cache.forget(organization, FIRST);
+        if done { Ok(Some(Rotated { from, to })) } else { Err(Unavailable::new(ROTATE, "others have rotated it further meanwhile").into()) }
+    }
+
+    fn version_of(&self, ciphertext: &[u8]) -> Option<u32> {
+        Message::parse(ciphertext).map(|message| message.version)
     }
 }
 
@@ -113,6 +153,9 @@ impl TokenCipher for Keyring {
         let first = first.map_err(unusable)?;
         let version = first.active;
         let key = if version == FIRST { first } else { self.branch_key(organization, version).await.map_err(unusable)? };
+        if key.key.is_none() {
+            return Err(Unavailable::new(LOAD, KeyError::Missing).into());
+        }
         Ok(Arc::new(BranchSealer { key, version, entropy: Arc::clone(&self.entropy) }))
     }
 
@@ -123,7 +166,7 @@ impl TokenCipher for Keyring {
             KeyError::Unavailable(error) => CipherError::Unavailable(error),
             KeyError::Missing | KeyError::Broken => broken(),
         })?;
-        message.open(&key.key, context).ok_or_else(broken)
+        key.key.as_ref().and_then(|key| message.open(key, context)).ok_or_else(broken)
     }
 }
 
@@ -136,7 +179,8 @@ struct BranchSealer {
 
 impl Sealer for BranchSealer {
     fn seal(&self, context: SealContext<'_>, token: &Secret, salt: Salt) -> Result<Vec<u8>, CipherError> {
-        message::seal(&self.key.key, self.version, context, token, salt.0).ok_or(CipherError::Broken { field: context.field.as_str() })
+        let sealed = self.key.key.as_ref().and_then(|key| message::seal(key, self.version, context, token, salt.0));
+        sealed.ok_or(CipherError::Broken { field: context.field.as_str() })
     }
 
     fn reserve(&self) -> Result<Salt, CipherError> {

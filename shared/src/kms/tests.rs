@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::*;
 use crate::domain::ids::AuthorizationId;
-use crate::ports::cipher::TokenField;
+use crate::ports::cipher::{KeyDue, TokenField};
 
 /// A clock that is moved by hand.
 struct Hand(Mutex<OffsetDateTime>);
@@ -73,6 +73,23 @@ impl BranchKeys for Rows {
         }
         keys.insert(place, key.clone());
         Ok(true)
+    }
+    async fn let_seal(&self, organization: &OrganizationId, from: u32, to: Sealing) -> Result<bool, Unavailable> {
+        let mut keys = self.keys.lock().unwrap();
+        let Some(first) = keys.get_mut(&(organization.to_string(), 1)) else { return Ok(false) };
+        if first.sealing.version == from {
+            first.sealing = to;
+        }
+        Ok(first.sealing.version == to.version)
+    }
+    async fn destroy_branch_key(&self, organization: &OrganizationId, version: u32, _: OffsetDateTime) -> Result<(), Unavailable> {
+        if let Some(key) = self.keys.lock().unwrap().get_mut(&(organization.to_string(), version)) {
+            key.wrapped = None;
+        }
+        Ok(())
+    }
+    async fn keys_due(&self, _: OffsetDateTime, _: usize, _: Option<&KeyDue>) -> Result<Vec<KeyDue>, Unavailable> {
+        Ok(Vec::new())
     }
 }
 
@@ -318,22 +335,85 @@ async fn s69_after_a_rotation_the_new_version_seals_and_the_old_one_opens() {
     let world = World::new();
     let organization = org("org_1");
     let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), None, "there is no key yet");
     let old = world.seal(context).await;
     assert_eq!(old[..5], [1, 0, 0, 0, 1]);
-    let wrapped = [place(&organization, 2), vec![77; 32]].concat();
-    let second = WrappedBranchKey { version: 2, wrapped, created_at: world.clock.now(), active: 2 };
-    assert!(world.rows.put_branch_key(&organization, &second).await.unwrap());
-    world.rows.keys.lock().unwrap().get_mut(&("org_1".to_owned(), 1)).unwrap().active = 2;
-    world.clock.advance(Duration::minutes(6));
+    let other_sandbox = World::with(Arc::clone(&world.rows), Arc::clone(&world.kms));
+    other_sandbox.keyring.sealer(&organization).await.unwrap();
+    world.clock.advance(Duration::DAY);
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 1, to: 2 }));
+    let sealing = world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 1)].sealing;
+    assert_eq!(sealing, Sealing { version: 2, since: world.clock.now() });
+
+    // Whoever rotated it knows at once; another sandbox when its five minutes are over.
     let new = world.seal(context).await;
     assert_eq!(new[..5], [1, 0, 0, 0, 2]);
+    assert_eq!(other_sandbox.seal(context).await[..5], [1, 0, 0, 0, 1]);
+    other_sandbox.clock.advance(Duration::minutes(5));
+    assert_eq!(other_sandbox.seal(context).await[..5], [1, 0, 0, 0, 2]);
     for sealed in [&old, &new] {
         assert_eq!(world.keyring.open(context, sealed).await.unwrap().expose(), "token");
+        assert_eq!(other_sandbox.keyring.open(context, sealed).await.unwrap().expose(), "token");
     }
+    assert_eq!((world.keyring.version_of(&old), world.keyring.version_of(&new), world.keyring.version_of(b"x")), (Some(1), Some(2), None));
     // A message cannot be passed off as one of another version.
     let mut relabelled = new;
     relabelled[4] = 1;
     assert!(is_broken(&world.keyring.open(context, &relabelled).await));
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 2, to: 3 }));
+}
+
+#[tokio::test]
+async fn a_rotation_that_stopped_half_way_is_finished_by_the_next_and_nothing_seals_with_a_key_that_does_not_open() {
+    let world = World::new();
+    let organization = org("org_1");
+    let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    world.seal(context).await;
+    // The version is there, and does not seal yet.
+    world.keyring.make(&organization, 2).await.unwrap();
+    assert_eq!(world.seal(context).await[4], 1);
+    world.down(true);
+    assert!(matches!(world.keyring.rotate(&organization).await, Err(CipherError::Unavailable(_))));
+    assert_eq!(world.seal(context).await[4], 1);
+    world.down(false);
+    let made = world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 2)].clone();
+    assert_eq!(world.keyring.rotate(&organization).await.unwrap(), Some(Rotated { from: 1, to: 2 }));
+    assert_eq!(world.rows.keys.lock().unwrap()[&("org_1".to_owned(), 2)], made, "the one that was there");
+    assert_eq!(world.seal(context).await[4], 2);
+    // Another organization's key in the place of the next version.
+    let foreign = WrappedBranchKey { version: 3, wrapped: Some([place(&org("org_2"), 3), vec![1; 32]].concat()), ..made };
+    world.rows.put_branch_key(&organization, &foreign).await.unwrap();
+    assert!(world.keyring.rotate(&organization).await.is_err());
+    assert_eq!(world.seal(context).await[4], 2);
+}
+
+#[tokio::test]
+async fn two_rotations_at_once_are_one() {
+    let world = World::new();
+    let organization = org("org_1");
+    world.keyring.sealer(&organization).await.unwrap();
+    let both = join_all((0..2).map(|_| world.keyring.rotate(&organization))).await;
+    assert!(both.into_iter().all(|rotated| rotated.unwrap() == Some(Rotated { from: 1, to: 2 })));
+    assert_eq!(world.rows.keys.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_retired_version_opens_nothing_and_the_first_still_says_which_one_seals() {
+    let world = World::new();
+    let organization = org("org_1");
+    let context = SealContext { organization: &organization, authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let old = world.seal(context).await;
+    world.keyring.rotate(&organization).await.unwrap();
+    world.rows.destroy_branch_key(&organization, 1, world.clock.now()).await.unwrap();
+    world.clock.advance(Duration::minutes(5));
+    let new = world.seal(context).await;
+    assert_eq!(new[4], 2);
+    assert_eq!(world.keyring.open(context, &new).await.unwrap().expose(), "token");
+    assert!(is_broken(&world.keyring.open(context, &old).await));
+    // Were the sealing version destroyed, nothing would be sealed.
+    world.rows.destroy_branch_key(&organization, 2, world.clock.now()).await.unwrap();
+    world.clock.advance(Duration::minutes(5));
+    assert!(matches!(world.keyring.sealer(&organization).await.map(|_| ()), Err(CipherError::Unavailable(_))));
 }
 
 #[tokio::test]

@@ -77,24 +77,68 @@ pub enum CipherError {
     },
 }
 
-/// A wrapped branch key as the table keeps it.
+/// A version of an organization's branch key, as the table keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedBranchKey {
     /// 1, 2, 3 …
     pub version: u32,
-    /// The key, wrapped by KMS.
-    pub wrapped: Vec<u8>,
+    /// The key, wrapped by KMS. A retired version has none any more.
+    pub wrapped: Option<Vec<u8>>,
     /// When it was made.
     pub created_at: OffsetDateTime,
-    /// On version 1 only: the version that seals at present.
-    pub active: u32,
+    /// Counts on version 1 only.
+    pub sealing: Sealing,
 }
 
-/// Where wrapped branch keys are kept: `KEY#<org>`, `v<n>`.
+/// Which version of an organization's branch keys seals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealing {
+    /// The version.
+    pub version: u32,
+    /// Since when; the schedule makes the next one after a time.
+    pub since: OffsetDateTime,
+}
+
+/// Where branch keys are kept: `KEY#<org>`, `v<n>`.
 #[async_trait]
 pub trait BranchKeys: Send + Sync {
     /// One version.
     async fn branch_key(&self, organization: &OrganizationId, version: u32) -> Result<Option<WrappedBranchKey>, Unavailable>;
     /// Stores a version unless it exists; `false` if it does.
     async fn put_branch_key(&self, organization: &OrganizationId, key: &WrappedBranchKey) -> Result<bool, Unavailable>;
+    /// Lets another version seal, on condition that `from` does; `false` if neither does any more. An own change whose answer was
+    /// lost, and the same change by somebody else, count as done.
+    async fn let_seal(&self, organization: &OrganizationId, from: u32, to: Sealing) -> Result<bool, Unavailable>;
+    /// Destroys a version; its item stays, so that it is never made again.
+    async fn destroy_branch_key(&self, organization: &OrganizationId, version: u32, now: OffsetDateTime) -> Result<(), Unavailable>;
+    /// At most `most` organizations whose keys are to be rotated, the longest due first, beginning after an earlier one.
+    async fn keys_due(&self, now: OffsetDateTime, most: usize, after: Option<&KeyDue>) -> Result<Vec<KeyDue>, Unavailable>;
+}
+
+/// An organization whose branch key is to be rotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDue {
+    /// The organization.
+    pub organization: OrganizationId,
+    /// Since when.
+    pub due_at: OffsetDateTime,
+}
+
+/// The life of branch keys.
+#[async_trait]
+pub trait BranchKeyLife: Send + Sync {
+    /// Makes a further version, makes sure that it opens, and lets it seal from now on. The version that sealed before goes on
+    /// opening. `None` if the organization has no key yet.
+    async fn rotate(&self, organization: &OrganizationId) -> Result<Option<Rotated>, CipherError>;
+    /// Which version of the organization's branch key a ciphertext names; `None` if it is none.
+    fn version_of(&self, ciphertext: &[u8]) -> Option<u32>;
+}
+
+/// A rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotated {
+    /// The version that sealed.
+    pub from: u32,
+    /// The version that seals now.
+    pub to: u32,
 }

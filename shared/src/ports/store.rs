@@ -42,6 +42,9 @@ pub trait RefreshStore: Send + Sync {
     /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held; `false` if the
     /// record is no longer as read (I10).
     async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable>;
+    /// Notes that a record's ciphertext does not open, and puts it off until `due_at`. Status and ciphertext stay as they are, and a
+    /// lease that `read` holds is given back. `false` if it was noted before, or the credential is another by now: then nothing changes.
+    async fn quarantine(&self, read: &Authorization, now: OffsetDateTime, due_at: OffsetDateTime) -> Result<bool, Unavailable>;
     /// Notes that a token was handed out, at most once per hour, and when to refresh an authorization in use.
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable>;
 }
@@ -298,6 +301,8 @@ pub struct IndexEntry {
     pub last_used_at: Option<OffsetDateTime>,
     /// When the token was last renewed.
     pub last_refreshed_at: Option<OffsetDateTime>,
+    /// Since when its ciphertext is known not to open.
+    pub undecryptable_since: Option<OffsetDateTime>,
     /// Some of the bindings.
     pub workflows: Vec<Binding>,
 }

@@ -90,6 +90,11 @@ pub async fn warn_of_end(call: &Call, index: &dyn OrganizationIndex, ending: &Au
     tell(call, index, ending, "reauthorization_due", ending.status.as_str(), None).await;
 }
 
+/// Tells that the tokens of an authorization do not open. Its status is as it was.
+pub async fn announce_quarantine(call: &Call, index: &dyn OrganizationIndex, broken: &Authorization) {
+    tell(call, index, broken, "quarantine", broken.status.as_str(), Some("undecryptable")).await;
+}
+
 async fn tell(
     call: &Call,
     index: &dyn OrganizationIndex,

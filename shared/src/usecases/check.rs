@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Call;
 use super::audit::Act;
-use super::refresh::{REFRESH_TIME, Refreshed, Refresher, context};
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
 use crate::domain::connection::Connection;
@@ -14,7 +14,7 @@ use crate::domain::directory::Directory;
 use crate::domain::ids::AuthorizationId;
 use crate::domain::scopes::Scopes;
 use crate::ports::Unavailable;
-use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
+use crate::ports::cipher::CipherError;
 use crate::ports::clock::Clock;
 use crate::ports::provider::{ProviderError, UserInfo};
 use crate::ports::store::RefreshStore;
@@ -30,8 +30,6 @@ pub struct Check {
     pub refresher: Arc<Refresher>,
     /// Asks for what cannot.
     pub userinfo: Arc<dyn UserInfo>,
-    /// Opens the access token.
-    pub cipher: Arc<dyn TokenCipher>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -183,8 +181,7 @@ impl Check {
             let again = self.store.authorization(&read.organization, &read.id).await?.ok_or(CheckError::NotFound)?;
             return Ok((again, None));
         }
-        let sealed = read.credential.as_ref().and_then(|c| c.access.as_ref()).ok_or(CipherError::Broken { field: "access_token" })?;
-        let access_token = self.cipher.open(context(&read, TokenField::Access, read.generation), sealed).await?;
+        let access_token = self.refresher.open_access_token(call, &read).await?;
         let failure = match self.userinfo.userinfo(connection, &access_token).await {
             // Without a userinfo endpoint the unexpired token is all the proof there is.
             Ok(None) => None,

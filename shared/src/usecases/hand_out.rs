@@ -10,7 +10,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::audit::Act;
-use super::refresh::{REFRESH_TIME, Refreshed, Refresher, context};
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher};
 use super::{Call, within};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
@@ -20,7 +20,7 @@ use crate::domain::schedule;
 use crate::domain::scopes::Scopes;
 use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
-use crate::ports::cipher::{CipherError, TokenCipher, TokenField};
+use crate::ports::cipher::CipherError;
 use crate::ports::clock::Clock;
 use crate::ports::store::{HandOutReads, RefreshStore};
 
@@ -40,8 +40,6 @@ pub struct HandOut {
     pub reads: Arc<dyn HandOutReads>,
     /// Claims, re-reads, and the note of use.
     pub store: Arc<dyn RefreshStore>,
-    /// Opens the access token.
-    pub cipher: Arc<dyn TokenCipher>,
     /// Refreshes.
     pub refresher: Arc<Refresher>,
     /// The time.
@@ -165,7 +163,7 @@ impl HandOut {
             let just_refreshed = read.generation > found_generation;
             if (read.is_fresh(now, request.min_ttl) || just_refreshed) && !rejected {
                 self.note_use(call, &read, now).await;
-                return self.open(&read, false).await;
+                return self.open(call, &read, false).await;
             }
             if !read.is_refreshable() {
                 return self.unrefreshable(call, &read, now).await;
@@ -174,20 +172,20 @@ impl HandOut {
             let failed_meanwhile = read.failed_attempts > found_failures;
             let waited_enough = now - began > WAIT_AT_MOST && read.access_expires_at > now;
             if failed_meanwhile || (waited_enough && !rejected) {
-                return self.make_do(&read, read.due_at.map(|due| due - now)).await;
+                return self.make_do(call, &read, read.due_at.map(|due| due - now)).await;
             }
-            let Some(connection) = directory.connection(&read.connection) else { return self.make_do(&read, None).await };
+            let Some(connection) = directory.connection(&read.connection) else { return self.make_do(call, &read, None).await };
             if !call.has(REFRESH_TIME, now) {
-                return self.make_do(&read, None).await;
+                return self.make_do(call, &read, None).await;
             }
             if let Some(frozen) = self.refresher.traffic.frozen(&connection.id) {
-                return self.make_do(&read, Some(frozen.until - now)).await;
+                return self.make_do(call, &read, Some(frozen.until - now)).await;
             }
             let claim = if read.is_leased(now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
             let claimed = match claim {
                 Ok(claimed) => claimed,
                 // A table that takes no writes does not withhold a valid token.
-                Err(error) => return self.make_do(&read, None).await.map_err(|_| error.into()),
+                Err(error) => return self.make_do(call, &read, None).await.map_err(|_| error.into()),
             };
             if let Some(claimed) = claimed {
                 match self.refresher.refresh(call, connection, &claimed, true).await {
@@ -195,11 +193,11 @@ impl HandOut {
                         return Ok(self.describe(&authorization, access_token, false));
                     }
                     Ok(Refreshed::Ended(reason)) => return Err(HandOutError::NeedsReauthorization(reason)),
-                    Ok(Refreshed::Passing { retry_after }) => return self.make_do(&read, retry_after).await,
+                    Ok(Refreshed::Passing { retry_after }) => return self.make_do(call, &read, retry_after).await,
                     Ok(Refreshed::Superseded) => {}
                     Err(error) => {
                         // The refresh token could not be opened or sealed; the access token may still be.
-                        return self.make_do(&read, None).await.map_err(|_| error.into());
+                        return self.make_do(call, &read, None).await.map_err(|_| error.into());
                     }
                 }
             } else {
@@ -214,7 +212,7 @@ impl HandOut {
     /// Without a refresh token there is only the stored token, for as long as it lives.
     async fn unrefreshable(&self, call: &Call, read: &Authorization, now: OffsetDateTime) -> Result<Token, HandOutError> {
         if read.access_expires_at > now {
-            return self.open(read, true).await;
+            return self.open(call, read, true).await;
         }
         match self.refresher.end(call, read, Reason::NoRefreshToken).await {
             Refreshed::Superseded | Refreshed::Passing { .. } => Err(HandOutError::ProviderUnavailable { retry_after: RETRY_AFTER }),
@@ -223,9 +221,9 @@ impl HandOut {
     }
 
     /// Step 4.
-    async fn make_do(&self, read: &Authorization, retry_after: Option<Duration>) -> Result<Token, HandOutError> {
+    async fn make_do(&self, call: &Call, read: &Authorization, retry_after: Option<Duration>) -> Result<Token, HandOutError> {
         if read.access_expires_at > self.clock.now() {
-            self.open(read, true).await
+            self.open(call, read, true).await
         } else {
             Err(HandOutError::ProviderUnavailable {
                 retry_after: retry_after.unwrap_or(RETRY_AFTER).clamp(Duration::SECOND, RETRY_AT_MOST),
@@ -233,9 +231,8 @@ impl HandOut {
         }
     }
 
-    async fn open(&self, read: &Authorization, degraded: bool) -> Result<Token, HandOutError> {
-        let sealed = read.credential.as_ref().and_then(|c| c.access.as_ref()).ok_or(CipherError::Broken { field: "access_token" })?;
-        let access_token = self.cipher.open(context(read, TokenField::Access, read.generation), sealed).await?;
+    async fn open(&self, call: &Call, read: &Authorization, degraded: bool) -> Result<Token, HandOutError> {
+        let access_token = self.refresher.open_access_token(call, read).await?;
         Ok(self.describe(read, access_token, degraded))
     }
 

@@ -3,6 +3,7 @@
 
 pub mod assign;
 pub mod audit;
+pub mod branch_keys;
 pub mod check;
 pub mod complete_flow;
 pub mod create_url;

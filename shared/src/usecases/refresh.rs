@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::audit::{Act, announce, tokens_given_back, warn_of_end};
+use super::audit::{Act, announce, announce_quarantine, tokens_given_back, warn_of_end};
 use super::signals::Signal;
 use super::traffic::{Frozen, Traffic};
 use super::{Call, attempt, within};
@@ -115,8 +115,12 @@ impl Refresher {
     ) -> Result<Refreshed, CipherError> {
         let at_hand = match self.at_hand(claimed).await {
             Ok(at_hand) => at_hand,
-            Err(error) => {
+            Err(error @ CipherError::Unavailable(_)) => {
                 self.release(call, claimed, None).await;
+                return Err(error);
+            }
+            Err(error @ CipherError::Broken { .. }) => {
+                self.quarantine(call, claimed, &error).await;
                 return Err(error);
             }
         };
@@ -147,6 +151,19 @@ impl Refresher {
             }
             Err(error) => Ok(self.failed(call, connection, claimed, &error).await),
         }
+    }
+
+    /// Opens the stored access token. If it does not open, that is noted.
+    pub async fn open_access_token(&self, call: &Call, read: &Authorization) -> Result<Secret, CipherError> {
+        let sealed = read.credential.as_ref().and_then(|c| c.access.as_ref());
+        let opened = match sealed {
+            Some(sealed) => self.cipher.open(context(read, TokenField::Access, read.generation), sealed).await,
+            None => Err(CipherError::Broken { field: TokenField::Access.as_str() }),
+        };
+        if let Err(error @ CipherError::Broken { .. }) = &opened {
+            self.quarantine(call, read, error).await;
+        }
+        opened
     }
 
     /// Step 2.
@@ -415,6 +432,28 @@ impl Refresher {
                 log(call, read, "the end of an authorization is not stored", &error);
                 Refreshed::Passing { retry_after: None }
             }
+        }
+    }
+
+    /// The tokens of a record do not open: somebody has been at the table, or a key is lost. Nothing is deleted and no status is
+    /// changed, for what broke may be mended; it is reported, shown in the list, and kept from being tried every minute.
+    pub async fn quarantine(&self, call: &Call, read: &Authorization, error: &CipherError) {
+        tracing::error!(
+            metric = "undecryptable",
+            request_id = call.request_id.as_str(),
+            organization = read.organization.as_str(),
+            authorization = read.id.as_str(),
+            error = error as &dyn std::error::Error,
+            "the tokens of an authorization do not open"
+        );
+        let now = self.clock.now();
+        let due_at = now + schedule::UNDECRYPTABLE_AGAIN;
+        match self.store.quarantine(read, now, due_at).await {
+            Ok(true) => announce_quarantine(call, self.index.as_ref(), read).await,
+            // Noted before.
+            Ok(false) if read.lease.is_some() => self.give_back(call, read, RefreshFailure { due_at, outcome_unknown_since: None }).await,
+            Ok(false) => {}
+            Err(error) => log(call, read, "it is not noted that the tokens of an authorization do not open", &error),
         }
     }
 

@@ -2,8 +2,6 @@
 
 use super::support::*;
 use crate::domain::authorization::Reason;
-use crate::domain::ids::OrganizationId;
-use crate::ports::cipher::{BranchKeys, WrappedBranchKey};
 use crate::ports::flows::Flows;
 use crate::ports::store::*;
 
@@ -46,16 +44,4 @@ async fn a_renewal_takes_one_transaction() {
     calls.take();
     table.renew_authorization(&renewed, &flow, "mine", NOW).await.unwrap();
     assert_eq!(calls.take(), 1);
-}
-
-#[tokio::test]
-async fn a_branch_key_is_put_once() {
-    let (table, _) = table().await;
-    let org = OrganizationId::try_from("org_1").unwrap();
-    let key = WrappedBranchKey { version: 1, wrapped: vec![1, 2, 3], created_at: NOW, active: 1 };
-    assert_eq!(table.branch_key(&org, 1).await.unwrap(), None);
-    assert!(table.put_branch_key(&org, &key).await.unwrap());
-    assert!(!table.put_branch_key(&org, &WrappedBranchKey { wrapped: vec![9], ..key.clone() }).await.unwrap());
-    assert_eq!(table.branch_key(&org, 1).await.unwrap(), Some(key));
-    assert_eq!(table.branch_key(&org, 2).await.unwrap(), None);
 }

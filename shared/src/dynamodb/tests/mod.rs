@@ -1,6 +1,7 @@
 //! The adapter against a DynamoDB, over the wire: the one in process, or another (docs/stores.md).
 
 mod bindings;
+mod branch_keys;
 mod budgets;
 mod collisions;
 mod costs;

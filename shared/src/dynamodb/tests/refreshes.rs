@@ -255,3 +255,31 @@ async fn s85_a_rescued_credential_does_not_bring_back_what_is_revoked() {
     assert_eq!(table.repair_refresh(&missing, NOW).await.unwrap(), Repair::Revoked);
     assert_eq!(reread(&table, &read).await.status, Status::Revoking);
 }
+
+#[tokio::test]
+async fn a_record_that_does_not_open_is_noted_once_put_off_and_otherwise_left_as_it_is() {
+    let (table, calls) = table().await;
+    let read = stored(&table, authorization("org_1", 1)).await;
+    let tomorrow = NOW + Duration::DAY;
+    calls.take();
+    assert!(table.quarantine(&read, NOW, tomorrow).await.unwrap());
+    assert_eq!(calls.take(), 1);
+    let noted = reread(&table, &read).await;
+    let expected = Authorization { due_at: Some(tomorrow), failed_attempts: 1, ..read.clone() };
+    assert_eq!(format!("{noted:?}"), format!("{expected:?}"), "status and ciphertext stay");
+    assert!(!table.quarantine(&read, NOW, tomorrow + Duration::DAY).await.unwrap(), "it is told once");
+    assert_eq!(format!("{:?}", reread(&table, &read).await), format!("{noted:?}"));
+
+    // Whoever holds the lease gives it back; and whoever does not, does not take it from others.
+    let read = stored(&table, authorization("org_1", 2)).await;
+    let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
+    assert!(!table.quarantine(&Authorization { lease: Some(lease("b")), ..read.clone() }, NOW, tomorrow).await.unwrap());
+    assert!(table.quarantine(&claimed, NOW, tomorrow).await.unwrap());
+    assert_eq!(reread(&table, &read).await.lease, None);
+
+    // A refresh that succeeds after all ends it, and it can be noted of the next generation.
+    let claimed = table.claim_refresh(&reread(&table, &read).await, &lease("c"), NOW).await.unwrap().unwrap();
+    assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Stored));
+    assert!(!table.quarantine(&read, NOW, tomorrow).await.unwrap(), "that generation is gone");
+    assert!(table.quarantine(&reread(&table, &read).await, NOW, tomorrow).await.unwrap());
+}
