@@ -15,8 +15,16 @@ pub const SALT_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 
-/// A master key, wiped when dropped. It has no `Debug`.
-pub struct MasterKey(Zeroizing<[u8; KEY_BYTES]>);
+/// A master key, wiped when dropped. It cannot be printed, compared or copied.
+///
+/// ```compile_fail,E0277
+/// println!("{:?}", shared::aead::MasterKey::new([0; 32]));
+/// ```
+/// ```compile_fail,E0599
+/// let copy = shared::aead::MasterKey::new([0; 32]).clone();
+/// ```
+// On the heap, because a value that is moved leaves copies behind that nobody wipes.
+pub struct MasterKey(Zeroizing<Box<[u8]>>);
 
 /// A message did not open: altered, cut, bound to something else, or under another key. It says no more on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,13 +43,19 @@ impl MasterKey {
     /// Takes 32 bytes in as a key.
     #[must_use]
     pub fn new(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Zeroizing::new(Box::from(bytes.as_slice())))
+    }
+
+    /// The same from borrowed bytes, which the caller wipes; `None` if they are not 32.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == KEY_BYTES).then(|| Self(Zeroizing::new(Box::from(bytes))))
     }
 
     /// Derives `N` bytes for one purpose (RFC 5869).
     pub fn derive<const N: usize>(&self, salt: &[u8], info: &[&[u8]]) -> Result<Zeroizing<[u8; N]>, DoesNotOpen> {
         let mut out = Zeroizing::new([0; N]);
-        let prk = Salt::new(HKDF_SHA256, salt).extract(self.0.as_slice());
+        let prk = Salt::new(HKDF_SHA256, salt).extract(&self.0);
         prk.expand(info, Length(N)).and_then(|okm| okm.fill(out.as_mut_slice())).map_err(|_| DoesNotOpen)?;
         Ok(out)
     }

@@ -17,6 +17,9 @@ pub mod http;
 pub mod json;
 pub mod kms;
 pub mod lambda;
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+mod memory;
 pub mod oauth;
 pub mod ports;
 pub mod secrets;

@@ -14,8 +14,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Form, Json, Router};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use local::witness::witnessed;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use shared::ports::clock::Clock as _;
 use tokio::net::TcpListener;
@@ -102,6 +102,8 @@ pub struct Script {
     pub userinfo: Option<Person>,
     /// How many of the next revocation requests meet a 503.
     pub revocations_down: u32,
+    /// The client secrets that it takes at present; any if absent.
+    pub client_secrets: Option<Vec<String>>,
 }
 
 struct Inner {
@@ -154,6 +156,7 @@ impl Provider {
             id_token: json!({}),
             userinfo: None,
             revocations_down: 0,
+            client_secrets: None,
         };
         let inner = Arc::new(Inner {
             clock,
@@ -325,7 +328,9 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
         }
         Mood::Well | Mood::Garbled => {}
     }
-    if !headers.get("authorization").and_then(|v| v.to_str().ok()).is_some_and(|v| v.starts_with("Basic ")) {
+    let basic = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Basic "));
+    let is_ours = |secret: &String| basic == Some(STANDARD.encode(format!("{CLIENT_ID}:{secret}")).as_str());
+    if basic.is_none() || script.client_secrets.as_ref().is_some_and(|secrets| !secrets.iter().any(is_ours)) {
         return refusal("invalid_client");
     }
     let code = if refreshing {

@@ -6,6 +6,20 @@ use zeroize::Zeroizing;
 ///
 /// It has no `Display`, `PartialEq` or `Serialize`, its `Debug` says `[redacted]`, and it is wiped from memory when dropped.
 /// [`Secret::expose`] is the one way in, loud enough to be found by a search.
+///
+/// ```compile_fail,E0277
+/// println!("{}", shared::domain::secret::Secret::new(String::new()));
+/// ```
+/// ```compile_fail,E0369
+/// let (one, other) = (shared::domain::secret::Secret::new(String::new()), shared::domain::secret::Secret::new(String::new()));
+/// let same = one == other;
+/// ```
+/// ```compile_fail,E0277
+/// serde_json::to_string(&shared::domain::secret::Secret::new(String::new()));
+/// ```
+/// ```compile_fail,E0277
+/// let read: shared::domain::secret::Secret = serde_json::from_str("\"x\"").unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 

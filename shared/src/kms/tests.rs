@@ -430,3 +430,84 @@ async fn the_number_of_keys_at_hand_is_bounded() {
     world.keyring.sealer(&org("org_1")).await.unwrap();
     assert_eq!(world.unwrapped(), 1);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn s71_a_secret_is_wiped_and_so_is_what_was_made_of_it_on_the_way() {
+    use crate::memory::Canary;
+
+    let (token, master) = (Canary::new(1), Canary::new(2));
+    assert_eq!((token.copies(), master.copies()), (0, 0));
+    let text = master.text();
+    let key = MasterKey::from_slice(text.as_bytes()).unwrap();
+    drop(zeroize::Zeroizing::new(text));
+    let secret = Secret::new(token.text());
+    assert_eq!((token.copies(), master.copies()), (1, 1), "the search finds what is there");
+    let copy = secret.clone();
+    assert_eq!(token.copies(), 2);
+    drop(copy);
+    assert_eq!(token.copies(), 1, "dropped is wiped");
+
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    let sealed = message::seal(&key, 1, context, &secret, [7; 32]).unwrap();
+    assert_eq!(token.copies(), 1, "sealing leaves nothing behind");
+    drop(secret);
+    assert_eq!(token.copies(), 0);
+    let opened = Message::parse(&sealed).unwrap().open(&key, context).unwrap();
+    assert_eq!(token.copies(), 1, "opening makes one copy, and that is the answer");
+    assert!(Message::parse(&sealed).unwrap().open(&key, SealContext { generation: 2, ..context }).is_none());
+    drop(opened);
+    assert_eq!((token.copies(), master.copies()), (0, 1));
+    drop(key);
+    assert_eq!(master.copies(), 0);
+}
+
+#[tokio::test]
+async fn s66_of_two_hundred_records_no_ciphertext_opens_at_the_place_of_another() {
+    let world = World::new();
+    let mut places = Vec::new();
+    for organization in 0..4 {
+        for record in 0..50 {
+            let id = AuthorizationId::try_from(format!("auth_01jd00000000000000000000{record:02}")).unwrap();
+            for field in [TokenField::Access, TokenField::Refresh] {
+                for generation in [1, 2] {
+                    places.push((org(&format!("org_{organization}")), id.clone(), field, generation));
+                }
+            }
+        }
+    }
+    let context = |at: usize| {
+        let (organization, authorization, field, generation) = &places[at];
+        SealContext { organization, authorization, field: *field, generation: *generation }
+    };
+    let mut sealed = Vec::new();
+    for at in 0..places.len() {
+        sealed.push(world.seal(context(at)).await);
+    }
+    let (mut opened, mut refused) = (0, 0);
+    for (from, ciphertext) in sealed.iter().enumerate() {
+        for to in 0..places.len() {
+            match world.keyring.open(context(to), ciphertext).await {
+                Ok(_) if from == to => opened += 1,
+                Err(CipherError::Broken { .. }) if from != to => refused += 1,
+                other => panic!("{from} at {to}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!((opened, refused), (800, 800 * 799), "200 records, two fields and two generations of each");
+}
+
+#[test]
+fn s67_no_message_key_is_ever_used_twice() {
+    let salts: std::collections::BTreeSet<[u8; 32]> = (0..100_000).map(|_| random::<32>(&crate::system::SystemEntropy).unwrap()).collect();
+    assert_eq!(salts.len(), 100_000);
+    // Key and nonce follow from the salt: the same message under another salt has nothing in common with the first.
+    let (organization, authorization) = (org("org_1"), auth('0'));
+    let context = SealContext { organization: &organization, authorization: &authorization, field: TokenField::Access, generation: 1 };
+    let key = MasterKey::new([3; 32]);
+    let seal = |salt| message::seal(&key, 1, context, &Secret::new("token".to_owned()), salt).unwrap();
+    let (one, other) = (seal([1; 32]), seal([2; 32]));
+    assert_ne!(one[37..], other[37..]);
+    assert_eq!(one, seal([1; 32]), "nothing else is random: whoever used a salt twice would use a key twice");
+}

@@ -9,7 +9,7 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use zeroize::Zeroize;
 
-use crate::aead::{KEY_BYTES, MasterKey};
+use crate::aead::MasterKey;
 use crate::domain::ids::OrganizationId;
 use crate::ports::Unavailable;
 
@@ -77,9 +77,9 @@ impl Wrapping for KmsWrapping {
             }
         };
         let mut plaintext = answer.plaintext.map(Blob::into_inner).unwrap_or_default();
-        let key = <[u8; KEY_BYTES]>::try_from(plaintext.as_slice()).map(MasterKey::new);
+        let key = MasterKey::from_slice(&plaintext);
         plaintext.zeroize();
-        key.map_err(|_| Unavailable::new(UNWRAP, Strange).into())
+        key.ok_or_else(|| Unavailable::new(UNWRAP, Strange).into())
     }
 }
 

@@ -60,7 +60,6 @@ pub enum BearerError {
 }
 
 /// Static material that verifies API tokens, instead of a JWKS (contract section 2).
-#[derive(Debug)]
 pub enum StaticApiKey {
     /// HS256 with a shared secret of at least 32 bytes, base64url-decoded.
     Hmac(zeroize::Zeroizing<Vec<u8>>),
@@ -71,6 +70,15 @@ pub enum StaticApiKey {
         /// `SubjectPublicKeyInfo` in PEM.
         pem: String,
     },
+}
+
+impl std::fmt::Debug for StaticApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hmac(_) => f.write_str("Hmac([redacted])"),
+            Self::PublicKey { algorithm, .. } => write!(f, "PublicKey({algorithm})"),
+        }
+    }
 }
 
 /// The static material, from the secret that `static_key_secret` names.

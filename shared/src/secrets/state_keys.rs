@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::document;
 use super::faults::Faults;
 use super::node::{Node, Read};
-use crate::aead::{KEY_BYTES, MasterKey};
+use crate::aead::MasterKey;
 
 /// Keys by key id, the sealing one first.
 pub struct KeyRing {
@@ -66,8 +66,9 @@ fn key(node: &Node<'_>, seen: &mut Vec<String>) -> Read<(String, MasterKey)> {
         }
     });
     let key = object.must("key", |node| {
-        let bytes = decode_key(node.any_text()?).and_then(|bytes| <[u8; KEY_BYTES]>::try_from(bytes.as_slice()).ok());
-        bytes.map(MasterKey::new).ok_or_else(|| node.fault("must be 32 bytes in base64url"))
+        decode_key(node.any_text()?)
+            .and_then(|bytes| MasterKey::from_slice(&bytes))
+            .ok_or_else(|| node.fault("must be 32 bytes in base64url"))
     });
     object.done_all();
     Ok((kid?, key?))
