@@ -511,3 +511,27 @@ fn s67_no_message_key_is_ever_used_twice() {
     assert_ne!(one[37..], other[37..]);
     assert_eq!(one, seal([1; 32]), "nothing else is random: whoever used a salt twice would use a key twice");
 }
+
+#[tokio::test]
+async fn to_the_second_a_dead_kms_is_asked_again_after_the_pause_and_the_hour_is_an_hour() {
+    let world = World::new();
+    let context = SealContext { organization: &org("org_1"), authorization: &auth('0'), field: TokenField::Access, generation: 1 };
+    let sealed = world.seal(context).await;
+    world.down(true);
+    world.clock.advance(Duration::minutes(10));
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.unwrapped();
+    world.clock.advance(Duration::seconds(20) - Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    assert_eq!(world.unwrapped(), 0, "within the pause");
+    world.clock.advance(Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    assert_eq!(world.unwrapped(), 1, "the pause is over");
+    // A failure ten seconds before the hour is over does not prolong it by its pause.
+    world.clock.advance(Duration::minutes(50) - Duration::seconds(30));
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.clock.advance(Duration::seconds(10) - Duration::MILLISECOND);
+    world.keyring.open(context, &sealed).await.unwrap();
+    world.clock.advance(Duration::MILLISECOND);
+    assert!(matches!(world.keyring.open(context, &sealed).await, Err(CipherError::Unavailable(_))));
+}

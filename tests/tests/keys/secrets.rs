@@ -111,6 +111,7 @@ fn takes(provider: &Provider, secrets: &[&str]) {
 
 async fn completed(world: &World, olivia: &Caller, provider: &Provider, url: &str) -> String {
     let back = world.open(&provider.come_back(url)).await;
+    assert_eq!(back.status, 303, "{}", back.text);
     olivia.complete(json!({ "code": back.sent("code") })).await.is(201)["id"].as_str().unwrap().to_owned()
 }
 
@@ -168,7 +169,8 @@ async fn s70_a_secret_that_is_broken_or_gone_is_not_taken_and_the_last_good_one_
     let world = World::with_provider(&provider).await;
     let olivia = world.olivia();
     let body = json!({ "connection_id": "conn_scripted", "redirect_uri": world.return_to() });
-    world.url(&olivia, body.clone()).await;
+    let url = world.url(&olivia, body.clone()).await;
+    completed(&world, &olivia, &provider, &url).await;
     put(&world, "mandate/state-keys", &json!({ "keys": [] })).await;
     put(&world, "mandate/client-secrets", &json!({ "conn_scripted": "not a list" })).await;
     world.pass(CACHED);
