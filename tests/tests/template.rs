@@ -128,3 +128,45 @@ fn s25_the_production_template_sets_no_development_switch_and_no_endpoint() {
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), known);
     assert_eq!(template["Globals"]["Function"]["Environment"], Value::Null);
 }
+
+#[test]
+fn s69_branch_keys_are_wrapped_for_their_purpose_by_two_functions_and_opened_by_four() {
+    let template = template();
+    let key = &template["Resources"]["Key"]["Properties"];
+    assert_eq!(key["EnableKeyRotation"], true);
+    let statements = key["KeyPolicy"]["Statement"].as_array().unwrap();
+    let statement = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).unwrap();
+    let roles = |sid: &str| {
+        let of = &statement(sid)["Condition"];
+        assert_eq!(of["StringEquals"], json!({ "kms:EncryptionContext:purpose": "token" }), "{sid}");
+        let arns = of["ArnLike"]["aws:PrincipalArn"].as_array().unwrap();
+        arns.iter().map(|arn| arn.as_str().unwrap().rsplit_once("${AWS::StackName}-").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(roles("MakeBranchKeys"), ["CallbackRole-*", "RefreshRole-*"]);
+    assert_eq!(roles("OpenBranchKeys"), ["CallbackRole-*", "RevokeRole-*", "TokenRole-*", "RefreshRole-*"]);
+    assert_eq!(statement("MakeBranchKeys")["Action"], "kms:GenerateDataKeyWithoutPlaintext", "never a key in clear");
+    let administration = statement("Administration")["Action"].to_string();
+    for forbidden in ["kms:*", "Decrypt", "GenerateDataKey", "ReEncrypt", "Encrypt", "CreateGrant"] {
+        assert!(!administration.contains(forbidden), "an administrator opens nothing: {forbidden}");
+    }
+    // The same in the roles: whoever has a kms action has it on this key, for this purpose.
+    for (name, role) in resources_of(&template, "AWS::IAM::Role") {
+        for statement in
+            role["Properties"]["Policies"].as_array().unwrap().iter().flat_map(|p| p["PolicyDocument"]["Statement"].as_array().unwrap())
+        {
+            if statement["Action"].to_string().contains("kms:") {
+                assert_eq!(statement["Resource"], "Key.Arn", "{name}");
+                assert_eq!(statement["Condition"]["StringEquals"]["kms:EncryptionContext:purpose"], "token", "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn branch_keys_are_rotated_by_a_rule_that_there_is_room_for() {
+    let template = template();
+    let rules = template["Resources"]["RefreshFunction"]["Properties"]["Events"].as_object().unwrap();
+    let input: Value = serde_json::from_str(rules["BranchKeys"]["Properties"]["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(input, json!({ "rotate_branch_keys": {} }));
+    assert!(template["Parameters"]["RefreshConcurrency"]["Default"].as_u64() >= Some(rules.len() as u64), "a run for each of its rules");
+}

@@ -438,18 +438,20 @@ impl Refresher {
     /// The tokens of a record do not open: somebody has been at the table, or a key is lost. Nothing is deleted and no status is
     /// changed, for what broke may be mended; it is reported, shown in the list, and kept from being tried every minute.
     pub async fn quarantine(&self, call: &Call, read: &Authorization, error: &CipherError) {
-        tracing::error!(
-            metric = "undecryptable",
-            request_id = call.request_id.as_str(),
-            organization = read.organization.as_str(),
-            authorization = read.id.as_str(),
-            error = error as &dyn std::error::Error,
-            "the tokens of an authorization do not open"
-        );
+        log(call, read, "the tokens of an authorization do not open", error);
         let now = self.clock.now();
         let due_at = now + schedule::UNDECRYPTABLE_AGAIN;
         match self.store.quarantine(read, now, due_at).await {
-            Ok(true) => announce_quarantine(call, self.index.as_ref(), read).await,
+            Ok(true) => {
+                tracing::error!(
+                    metric = "quarantined",
+                    request_id = call.request_id.as_str(),
+                    organization = read.organization.as_str(),
+                    authorization = read.id.as_str(),
+                    "an authorization is quarantined"
+                );
+                announce_quarantine(call, self.index.as_ref(), read).await;
+            }
             // Noted before.
             Ok(false) if read.lease.is_some() => self.give_back(call, read, RefreshFailure { due_at, outcome_unknown_since: None }).await,
             Ok(false) => {}
