@@ -293,6 +293,17 @@ async fn revocations(world: &World, provider: &Provider, olivia: &Caller, id: &s
     assert_eq!(world.run_schedule().await["revoked"], 1);
 }
 
+/// Branch keys rotate by command and by schedule, and an old version retires.
+async fn branch_keys(world: &World) {
+    let ask = |event: Value| async { world.stack.functions().invoke("refresh", event).await.unwrap() };
+    assert_eq!(ask(json!({ "rotate_branch_keys": { "organization": "org_demo" } })).await["to"], 2);
+    world.pass(Duration::days(90));
+    assert_eq!(ask(json!({ "rotate_branch_keys": {} })).await["rotated"], 1);
+    world.pass(Duration::days(15));
+    ask(json!({ "retire_branch_key": { "organization": "org_demo", "version": 2 } })).await;
+    assert_eq!(ask(json!({ "retire_branch_key": { "organization": "org_demo", "version": 2 } })).await["retired"], true);
+}
+
 /// A sign-in whose transaction is answered too late, and is looked for.
 async fn lost_answers(world: &World, provider: &Provider, olivia: &Caller) {
     let body = json!({ "connection_id": "conn_scripted", "redirect_uri": world.return_to() });
@@ -319,6 +330,7 @@ async fn measured() -> BTreeSet<Use> {
     lives(&with_proof, &provider, &olivia, &id).await;
     lost_answers(&with_proof, &provider, &olivia).await;
     revocations(&with_proof, &provider, &olivia, &id, &other).await;
+    branch_keys(&with_proof).await;
 
     // Callers whose tokens are verified with a secret.
     let provider = Provider::start().await;

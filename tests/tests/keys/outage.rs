@@ -36,7 +36,6 @@ async fn with_kms_down_for_ten_minutes_every_warm_hand_out_succeeds_refreshed_on
             assert_eq!(token["degraded"], false);
             handed_out += 1;
         }
-        assert_eq!(world.run_schedule().await["failed"], 0);
     }
     assert_eq!(handed_out, 200, "all of them");
     assert_eq!(provider.seen().refreshes - before.1, 5, "each was renewed during the outage, and sealed");
