@@ -9,43 +9,18 @@ mod rotation;
 mod secrets;
 mod swaps;
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
-
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
-use shared::system::SystemClock;
-use shared::telemetry;
-use tests::World;
 use tests::table::{Item, Records, text};
+use tests::{World, log};
 
 /// The tenant of the demonstration.
 const ORGANIZATION: &str = "org_demo";
 
-/// Everything that was logged by all tests of this file.
-static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Lines;
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn listen() {
-    telemetry::start(Arc::new(SystemClock), Box::new(|| Box::new(Lines)));
-}
-
 /// The lines of the log that name this text.
 fn logged(naming: &str) -> Vec<Value> {
-    let log = String::from_utf8(LINES.lock().unwrap().clone()).unwrap();
-    log.lines().filter(|line| line.contains(naming)).map(|line| serde_json::from_str(line).unwrap()).collect()
+    log::with(naming)
 }
 
 /// The item of a version of the organization's branch key.

@@ -6,10 +6,9 @@ use tests::table::text;
 use tests::{Caller, Expect as _, World};
 use time::Duration;
 
-use crate::{ORGANIZATION, listen, logged, plant, sealed};
+use crate::{ORGANIZATION, logged, plant, sealed};
 
 async fn with_one() -> (Provider, World, Caller, String) {
-    listen();
     let provider = Provider::start().await;
     let world = World::with_provider(&provider).await;
     let olivia = world.olivia();

@@ -5,7 +5,7 @@ use tests::provider::Provider;
 use tests::{Caller, Expect as _, World};
 use time::Duration;
 
-use crate::{ORGANIZATION, branch_key, listen, logged, sealed, version};
+use crate::{ORGANIZATION, branch_key, logged, sealed, version};
 
 async fn ask(world: &World, event: Value) -> Value {
     world.stack.functions().invoke("refresh", event).await.unwrap()
@@ -21,7 +21,6 @@ async fn versions(world: &World, id: &str) -> [u32; 2] {
 }
 
 async fn with_one() -> (Provider, World, Caller, String) {
-    listen();
     let provider = Provider::start().await;
     let world = World::with_provider(&provider).await;
     let olivia = world.olivia();
