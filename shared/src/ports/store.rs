@@ -42,7 +42,7 @@ pub trait RefreshStore: Send + Sync {
     /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held; `false` if the
     /// record is no longer as read (I10).
     async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable>;
-    /// Notes that a token was handed out, at most once per hour, and when to refresh an authorization in use.
+    /// Notes that a token was handed out, unless that is noted for this very token within the hour, and when to refresh it.
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable>;
 }
 
