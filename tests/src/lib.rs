@@ -30,6 +30,7 @@ pub mod github;
 pub mod log;
 pub mod memory;
 pub mod permissions;
+pub mod memory;
 pub mod provider;
 pub mod pushing;
 pub mod script;
