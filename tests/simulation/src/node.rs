@@ -26,6 +26,7 @@ use shared::ports::store::{
     Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
     RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
 };
+use shared::usecases::announce::Announcer;
 use shared::usecases::check::Check;
 use shared::usecases::complete_flow::CompleteFlow;
 use shared::usecases::hand_out::HandOut;
@@ -85,33 +86,22 @@ impl Node {
             forget_reads: AtomicBool::new(false),
             keys_failed: AtomicU64::new(0),
         });
+        let announcer = Arc::new(Announcer { index: ports.clone(), events: None, clock: ports.clone() });
         let refresher = Arc::new(Refresher {
             store: ports.clone(),
             refreshes: ports.clone(),
             revocations: ports.clone(),
             cipher: ports.clone(),
             rescue: ports.clone(),
-            index: ports.clone(),
+            announcer: announcer.clone(),
             traffic: Arc::new(Traffic::new(ports.clone())),
             clock: ports.clone(),
             entropy: ports.clone(),
         });
         let revoker = || Revoker { store: ports.clone(), revocations: ports.clone(), cipher: ports.clone(), clock: ports.clone() };
         Self {
-            hand_out: HandOut {
-                reads: ports.clone(),
-                store: ports.clone(),
-                cipher: ports.clone(),
-                refresher: refresher.clone(),
-                clock: ports.clone(),
-            },
-            check: Check {
-                store: ports.clone(),
-                refresher: refresher.clone(),
-                userinfo: ports.clone(),
-                cipher: ports.clone(),
-                clock: ports.clone(),
-            },
+            hand_out: HandOut { reads: ports.clone(), store: ports.clone(), refresher: refresher.clone(), clock: ports.clone() },
+            check: Check { store: ports.clone(), refresher: refresher.clone(), userinfo: ports.clone(), clock: ports.clone() },
             sweep: RefreshDue {
                 queue: ports.clone(),
                 store: ports.clone(),
@@ -120,11 +110,17 @@ impl Node {
                 rescued: ports.clone(),
                 clock: ports.clone(),
             },
-            revoke: Revoke { index: ports.clone(), metadata: ports.clone(), entropy: ports.clone(), revoker: revoker() },
+            revoke: Revoke {
+                index: ports.clone(),
+                announcer: announcer.clone(),
+                metadata: ports.clone(),
+                entropy: ports.clone(),
+                revoker: revoker(),
+            },
             complete: CompleteFlow {
                 sealer: ports.clone(),
                 flows: ports.clone(),
-                index: ports.clone(),
+                announcer,
                 cipher: ports.clone(),
                 metadata: ports.clone(),
                 exchanges: ports.clone(),
@@ -339,6 +335,11 @@ impl RefreshStore for Ports {
         ended
     }
 
+    /// Everything opens here.
+    async fn quarantine(&self, _: &Authorization, _: OffsetDateTime, _: OffsetDateTime) -> Result<bool, Unavailable> {
+        Ok(false)
+    }
+
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         let read = read.clone();
         self.table("note the use", 0, move |world| world.mark_used(&read, now, due_at)).await
@@ -425,7 +426,7 @@ impl RevocationStore for Ports {
         };
         let begun = self.table("begin a revocation", WRITES, begin).await;
         let begun = begun.map(|begun| begun.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing));
-        if !matches!(begun, Ok(RevocationStart::Begun(_))) {
+        if !matches!(begun, Ok(RevocationStart::Begun { .. })) {
             self.sim.world().judge.untold.insert(task);
         }
         begun

@@ -258,9 +258,12 @@ impl World {
             Status::Active | Status::NeedsReauthorization(_) => {
                 return RevocationStart::InUse { binding_count: record.is.binding_count };
             }
-            Status::Revoking if record.committed_by == attempt => return RevocationStart::Begun(Box::new(self.seen_by(at, skew))),
+            Status::Revoking if record.committed_by == attempt => {
+                return RevocationStart::Begun { record: Box::new(self.seen_by(at, skew)), was: "active" };
+            }
             Status::Revoking | Status::Deleted => return RevocationStart::AlreadyRevoked { tombstone_until: None },
         }
+        let was = record.is.status.as_str();
         record.is.revoked_at = Some(now);
         record.is.version += 1;
         attempt.clone_into(&mut record.committed_by);
@@ -272,7 +275,7 @@ impl World {
             self.store.records[at].is.lease = None;
         }
         self.change_status(at, Status::Revoking, task);
-        RevocationStart::Begun(Box::new(self.seen_by(at, skew)))
+        RevocationStart::Begun { record: Box::new(self.seen_by(at, skew)), was }
     }
 
     /// `finish_revocation`; whether the record is gone now.

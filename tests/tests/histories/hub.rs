@@ -49,6 +49,7 @@ pub enum Ask {
     },
     Rescue(Box<Rescued>),
     Receive,
+    HoldsNothing,
     Forget(String),
     /// To be next.
     Turn,
@@ -63,6 +64,7 @@ pub enum Heard {
     Refreshed(Result<Issued, Refused>),
     Revoked(bool),
     Received(Vec<(Rescued, String)>),
+    Empty(bool),
     Done,
 }
 
@@ -641,6 +643,7 @@ impl World {
                 self.watch.shown.extend(shown.iter().map(|(_, receipt)| receipt.clone()));
                 Heard::Received(shown)
             }
+            Ask::HoldsNothing => Heard::Empty(self.rescued.is_empty()),
             Ask::Forget(receipt) => {
                 self.rescued.retain(|(_, other)| *other != receipt);
                 Heard::Done

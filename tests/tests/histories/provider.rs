@@ -234,6 +234,13 @@ impl RescueDrain for Client {
         }
     }
 
+    async fn holds_nothing(&self) -> Result<bool, Unavailable> {
+        match self.hub.ask(Ask::HoldsNothing).await {
+            Heard::Empty(empty) => Ok(empty),
+            _ => Err(Unavailable::new("look into the queue", "the connection broke")),
+        }
+    }
+
     async fn forget_rescued(&self, receipt: &str) -> Result<(), Unavailable> {
         match self.hub.ask(Ask::Forget(receipt.to_owned())).await {
             Heard::Done => Ok(()),
