@@ -118,6 +118,8 @@ fn comes_to(function: &str, answer: &Result<Value, String>) -> String {
     if function == "refresh" {
         let counts = ["due", "refreshed", "needs_reauthorization", "deferred", "skipped", "revoked", "rescued", "failed"];
         return match answer {
+            // The care of branch keys reports otherwise.
+            Ok(report) if report.get("due").is_none() => report.as_object().map_or("nothing", |_| "report").to_owned(),
             Ok(report) => {
                 let members: BTreeSet<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
                 assert_eq!(members, counts.into(), "{report}");

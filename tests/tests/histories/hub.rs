@@ -134,6 +134,7 @@ pub struct World {
     timers: BTreeMap<(i64, u64), Waker>,
     past: VecDeque<Arc<BTreeMap<Place, Item>>>,
     outage_until: i64,
+    late: bool,
     current: usize,
     next_id: u64,
 }
@@ -183,6 +184,7 @@ impl Hub {
             timers: BTreeMap::new(),
             past,
             outage_until: 0,
+            late: false,
             current: 0,
             next_id: 0,
         };
@@ -566,7 +568,9 @@ impl World {
         self.now += 1;
         if self.random.chance(800) {
             self.tell(format!("of task {}, late:", request.task));
+            self.late = true;
             self.perform(&mut request);
+            self.late = false;
         }
     }
 
@@ -645,6 +649,13 @@ impl World {
             }
             Ask::HoldsNothing => Heard::Empty(self.rescued.is_empty()),
             Ask::Forget(receipt) => {
+                // What a record has gone on without is left alone: revoking it could end the whole grant.
+                for (rescued, _) in self.rescued.iter().filter(|(_, other)| *other == receipt) {
+                    let sealed = rescued.commit.credential.refresh.as_deref().unwrap_or_default();
+                    let token = String::from_utf8_lossy(sealed).rsplit('|').next().unwrap_or_default().to_owned();
+                    let (of, number) = Provider::parse(&token);
+                    self.provider.grants[of].refresh[number].lost = true;
+                }
                 self.rescued.retain(|(_, other)| *other != receipt);
                 Heard::Done
             }
@@ -694,6 +705,9 @@ impl World {
             let written =
                 Written { names: &names, task: request.task, sweeps: task.sweeps, owner: owner.as_deref(), now: self.now, step: self.step };
             self.watch.look(&self.table, &changes, &written);
+            if self.late && names.contains(&"begin a revocation") {
+                self.watch.revoked_late.extend(changes.iter().map(|(place, ..)| place.0.clone()));
+            }
         }
         answer
     }

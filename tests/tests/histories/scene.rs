@@ -631,6 +631,10 @@ fn judge(hub: &Arc<Hub>, log: &SharedLog, settings: &[Setting], bound: [Option<u
         if world.watch.ended.contains(text(item, "pk")) {
             log.events.extend([hidden(Act::End { of }), hidden(Act::End { of })]);
         }
+        if world.watch.revoked_late.iter().any(|late| late == text(item, "pk")) {
+            // Its first try was on its way while a second was answered, perhaps with a refusal.
+            log.events.push(hidden(Act::Revoke { of, saw: None }));
+        }
         if world.watch.rescues > 0 {
             log.events.push(hidden(Act::Revive { of }));
         }

@@ -41,6 +41,8 @@ pub struct Watch {
     /// Receipts of rescued commits that were shown to somebody who has not forgotten them yet.
     pub shown: BTreeSet<String>,
     pub notes: usize,
+    /// Authorizations whose revocation began by a request that arrived after its caller had been answered.
+    pub revoked_late: Vec<String>,
 }
 
 /// Who wrote.
