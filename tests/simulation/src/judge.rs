@@ -1,0 +1,226 @@
+//! What must hold, whatever goes wrong. The judge sees both sides: what the provider knows, and what the service stored.
+//!
+//! After every step:
+//! * **No silent loss.** An active authorization whose stored refresh token is spent is being refreshed (or was, by somebody who died:
+//!   the lease is there), or says that the token's fate is unknown.
+//! * **A retired token comes back within its grace only**, with one exception: when its successor is lost for good, and the record
+//!   says that this may be so, it is tried once more, for there is nothing else to be tried. Lost for good means: not stored, not in
+//!   the rescue queue, and not in the hands of a worker that lives.
+//! * **With a grace of five seconds or more nothing is lost** unless a worker died with the successor in its hands (nobody can know
+//!   within the grace, for a worker that waits for a slow provider looks the same), two messages of the same refresh were lost, the
+//!   provider said that it had failed when it had not, or both the table and the rescue queue refused.
+//! * **I11**: no hand-out that begins after an acknowledged revoke succeeds. A token that is still valid is not withheld.
+//!
+//! At the end:
+//! * Every authorization is active, proved by a refresh, or says for a true reason that a person is needed, or is gone.
+//! * **I12**: of a revoked authorization no refresh token lives on, unless nobody ever got it.
+//! * Every change of status was announced once; at most once where its worker died before it could.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::domain::authorization::{Reason, Status};
+
+use crate::provider::{Death, Loss};
+use crate::world::World;
+
+/// The grace from which on nothing may be lost, in milliseconds.
+const USEFUL_GRACE: i64 = 5_000;
+
+/// Who watches.
+#[derive(Default)]
+pub struct Judge {
+    /// What was seen that must not be.
+    pub violations: Vec<String>,
+    /// Tasks that died: killed, or stopped at their deadline.
+    pub died: BTreeSet<u64>,
+    /// Requests with a refresh token that failed on the way, by token.
+    pub troubles: BTreeMap<usize, u32>,
+    /// Changes of status: of which authorization, to what, by which task.
+    pub changes: Vec<(usize, &'static str, u64)>,
+    /// Changes whose worker was never told that it had made them.
+    pub untold: BTreeSet<u64>,
+    /// The grant that was current when the revocation began, by authorization.
+    pub revoked_grants: BTreeMap<usize, usize>,
+    /// Announcements: of which authorization, and what.
+    pub announced: Vec<(usize, String)>,
+    /// Authorizations whose last check found them working.
+    pub proved: BTreeSet<usize>,
+}
+
+/// The token at the end of a ciphertext.
+pub fn token_in(ciphertext: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(ciphertext).ok()?;
+    text.rsplit('|').next()?.strip_prefix('r')?.parse().ok()
+}
+
+impl World {
+    /// Notes what must not be.
+    pub fn violated(&mut self, what: String) {
+        self.tell(|| format!("VIOLATED {what}"));
+        self.judge.violations.push(what);
+    }
+
+    /// The refresh token that is stored.
+    pub fn stored(&self, at: usize) -> Option<usize> {
+        token_in(self.store.records[at].is.credential.as_ref()?.refresh.as_ref()?)
+    }
+
+    fn is_live(&self, token: usize) -> bool {
+        let token = &self.provider.tokens[token];
+        token.retired_at.is_none() && self.provider.grants[token.grant].dead.is_none()
+    }
+
+    fn is_rescued(&self, token: usize) -> bool {
+        self.store.queue.iter().any(|message| {
+            let credential = &message.rescued.commit.credential;
+            credential.refresh.as_deref().and_then(token_in) == Some(token)
+        })
+    }
+
+    /// After every change of the table or the provider.
+    pub fn judge_step(&mut self) {
+        for at in 0..self.store.records.len() {
+            let is = &self.store.records[at].is;
+            if is.status != Status::Active || is.lease.is_some() || is.outcome_unknown_since.is_some() {
+                continue;
+            }
+            if let Some(token) = self.stored(at)
+                && self.provider.tokens[token].retired_at.is_some()
+            {
+                self.violated(format!("silent loss: r{token} is stored and spent, and nothing says so"));
+            }
+        }
+    }
+
+    /// Somebody presents a retired token outside its grace.
+    pub fn retired_token_presented(&mut self, presented: usize, task: u64) {
+        let grant = self.provider.tokens[presented].grant;
+        let at = self.provider.grants[grant].authorization;
+        let Some(stored) = self.stored(at) else { return };
+        if self.provider.tokens[stored].grant != grant || self.store.records[at].is.status != Status::Active {
+            return;
+        }
+        self.saw("a retired token outside its grace");
+        let successors: Vec<usize> =
+            (0..self.provider.tokens.len()).filter(|t| self.provider.tokens[*t].grant == grant && self.is_live(*t)).collect();
+        for successor in successors {
+            let token = &self.provider.tokens[successor];
+            let held = self.alive.contains(&token.given_to) && token.lost.is_none() && token.given_to != task;
+            if stored == successor {
+                self.violated(format!("r{presented} is retired, and r{successor} was stored"));
+            } else if self.is_rescued(successor) {
+                self.violated(format!("r{presented} is retired, and r{successor} was in the rescue queue"));
+            } else if held {
+                self.violated(format!("r{presented} is retired, and a worker had r{successor}"));
+            }
+        }
+        if self.store.records[at].is.outcome_unknown_since.is_none() {
+            self.violated(format!("r{presented} is retired, and nobody was in doubt"));
+        }
+        if self.provider.grace >= USEFUL_GRACE && !self.is_excused(presented) {
+            self.violated(format!("r{presented} was lost although it had a grace"));
+        }
+    }
+
+    /// Whether the successors of a token were lost in a way that no grace helps against.
+    fn is_excused(&self, retired: usize) -> bool {
+        let children = || self.provider.tokens.iter().filter(|token| token.replaced == Some(retired));
+        let hopeless = children().any(|token| {
+            self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks))
+        });
+        let missed = children().filter(|token| token.lost == Some(Loss::Answer)).count();
+        let troubles = self.judge.troubles.get(&retired).copied().unwrap_or_default();
+        hopeless || missed + usize::try_from(troubles).unwrap_or(0) >= 2
+    }
+
+    /// Changes a status, and remembers who did it.
+    pub fn change_status(&mut self, at: usize, to: Status, task: u64) {
+        let before = std::mem::replace(&mut self.store.records[at].is.status, to);
+        if before.as_str() != to.as_str() {
+            self.judge.changes.push((at, to.as_str(), task));
+        }
+        match to {
+            Status::NeedsReauthorization(Reason::OutcomeUnknown) => self.saw("ended: outcome_unknown"),
+            Status::NeedsReauthorization(Reason::InvalidGrant) => self.saw("ended: invalid_grant"),
+            Status::Revoking => {
+                self.saw("revoked");
+                if let Some(token) = self.stored(at) {
+                    self.judge.revoked_grants.insert(at, self.provider.tokens[token].grant);
+                }
+            }
+            Status::NeedsReauthorization(_) | Status::Active | Status::Deleted => {}
+        }
+        if let (Status::NeedsReauthorization(reason), Some(token)) = (to, self.stored(at)) {
+            self.judge_reason(at, token, reason);
+        }
+    }
+
+    /// Whether an authorization ended for a true reason.
+    fn judge_reason(&mut self, at: usize, token: usize, reason: Reason) {
+        let grant = self.provider.tokens[token].grant;
+        let rescued = self.store.queue.iter().any(|message| message.rescued.authorization == self.store.records[at].is.id);
+        let true_reason = match (self.provider.grants[grant].dead, reason) {
+            (Some(Death::Person), Reason::InvalidGrant | Reason::OutcomeUnknown) | (Some(Death::Reuse), Reason::OutcomeUnknown) => true,
+            (None, Reason::OutcomeUnknown) => self.provider.tokens[token].retired_at.is_some() || rescued,
+            _ => false,
+        };
+        if !true_reason {
+            let dead = self.provider.grants[grant].dead;
+            self.violated(format!("r{token} ended with the reason {}; at the provider: {dead:?}", reason.as_str()));
+        }
+    }
+
+    /// At the end, when everything has settled. `announced` are the authorizations and words of all announcements.
+    pub fn judge_end(&mut self, announced: &[(usize, String)]) {
+        for at in 0..self.store.records.len() {
+            let status = self.store.records[at].is.status;
+            match status {
+                Status::Active => {
+                    self.saw("at the end: active");
+                    if self.stored(at).is_some_and(|token| !self.is_live(token)) {
+                        self.violated("an active authorization has a dead refresh token".to_owned());
+                    }
+                }
+                Status::NeedsReauthorization(_) => {
+                    self.saw("at the end: needs_reauthorization");
+                    if self.stored(at).is_some_and(|token| self.is_live(token)) {
+                        self.violated("an authorization ended although its refresh token lives".to_owned());
+                    }
+                }
+                Status::Revoking => self.violated("a revocation never came to its end".to_owned()),
+                Status::Deleted => {
+                    self.saw("at the end: revoked");
+                    self.judge_revoked(at);
+                }
+            }
+            self.judge_announcements(at, announced);
+        }
+    }
+
+    fn judge_revoked(&mut self, at: usize) {
+        let Some(from) = self.judge.revoked_grants.get(&at).copied() else { return };
+        let lives_on = (0..self.provider.tokens.len()).find(|t| {
+            let token = &self.provider.tokens[*t];
+            let ours = token.grant >= from && self.provider.grants[token.grant].authorization == at;
+            ours && self.is_live(*t) && token.lost.is_none() && !self.judge.died.contains(&token.given_to)
+        });
+        if let Some(token) = lives_on {
+            self.violated(format!("I12: r{token} lives on after the revocation"));
+        }
+    }
+
+    fn judge_announcements(&mut self, at: usize, announced: &[(usize, String)]) {
+        for word in ["active", "needs_reauthorization", "revoking"] {
+            let told = announced.iter().filter(|(of, what)| *of == at && what == word).count();
+            let changes = self.judge.changes.iter().filter(|(of, what, _)| *of == at && *what == word);
+            let (mut most, mut least) = (0, 0);
+            for (.., task) in changes {
+                most += 1;
+                least += usize::from(!self.judge.died.contains(task) && !self.judge.untold.contains(task));
+            }
+            if told < least || told > most {
+                self.violated(format!("{most} changes to {word}, at least {least} to be announced, and {told} announcements"));
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The table and the rescue queue: exactly the conditions that the ports demand, as operations on the world. Leases are kept in
+//! the table's time: `skew` is by how much the worker's clock is ahead of it.
+
+use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status};
+use shared::domain::flow::FlowOutcome;
+use shared::domain::schedule::NOTED_EVERY;
+use shared::ports::flows::{FlowClaim, Renewal};
+use shared::ports::store::{
+    Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart,
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::world::{Guard, World};
+
+/// What is kept.
+#[derive(Default)]
+pub struct Store {
+    /// The authorizations.
+    pub records: Vec<Record>,
+    /// The rescue queue.
+    pub queue: Vec<Message>,
+    /// Sign-ins: whose attempt, since when, and how it ended.
+    pub flows: Vec<(String, String, OffsetDateTime, Option<FlowOutcome>)>,
+    /// Receipts that were given.
+    pub receipts: u64,
+}
+
+/// An authorization, and whether its workflow is bound to it.
+pub struct Record {
+    /// The item.
+    pub is: Authorization,
+    /// The attempt that changed it last.
+    pub committed_by: String,
+    /// Whether the workflow is bound.
+    pub bound: bool,
+    /// When its end or revocation was acknowledged.
+    pub revoked_for: Option<i64>,
+}
+
+/// A message of the rescue queue.
+pub struct Message {
+    /// What it says.
+    pub rescued: Rescued,
+    /// Since when it can be received.
+    pub visible_at: i64,
+    /// The last receipt.
+    pub receipt: u64,
+}
+
+/// For how long a received message is hidden: longer than any run.
+const HIDDEN_FOR: i64 = 330_000;
+
+/// To whole seconds, as the table keeps when something is due.
+fn seconds(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_nanosecond(0).unwrap_or(at)
+}
+
+impl World {
+    fn table_time(&self, at: OffsetDateTime, skew: i64) -> OffsetDateTime {
+        if self.guards(Guard::LeaseTime) { at - Duration::milliseconds(skew) } else { at }
+    }
+
+    /// The record as a worker sees it.
+    pub fn seen_by(&self, at: usize, skew: i64) -> Authorization {
+        let mut is = self.store.records[at].is.clone();
+        if let (Some(lease), true) = (&mut is.lease, self.guards(Guard::LeaseTime)) {
+            lease.until += Duration::milliseconds(skew);
+        }
+        is
+    }
+
+    fn take(&mut self, at: usize, lease: &Lease, skew: i64) {
+        let until = self.table_time(lease.until, skew);
+        self.store.records[at].is.lease = Some(Lease { owner: lease.owner.clone(), until });
+    }
+
+    /// `claim_refresh`.
+    pub fn claim(&mut self, skew: i64, read: &Authorization, lease: &Lease, now: OffsetDateTime) -> Option<Authorization> {
+        let at = self.index_of(&read.id);
+        let table_now = self.table_time(now, skew);
+        let held = self.store.records[at].is.lease.clone();
+        let record = &self.store.records[at].is;
+        let unchanged = record.version == read.version || !self.guards(Guard::ClaimVersion);
+        let free = match &read.lease {
+            None => held.is_none(),
+            Some(stale) => held.as_ref().is_some_and(|held| held.owner == stale.owner && held.until <= table_now),
+        };
+        let free = free || !self.guards(Guard::ClaimLease);
+        if record.status == Status::Active && unchanged && free {
+            if held.is_some() {
+                self.saw("takeover of an abandoned lease");
+                if self.guards(Guard::TakeoverDoubt) {
+                    self.store.records[at].is.outcome_unknown_since.get_or_insert(now);
+                }
+            }
+            self.take(at, lease, skew);
+            self.judge_step();
+            return Some(self.seen_by(at, skew));
+        }
+        let ours = held.is_some_and(|held| held.owner == lease.owner) && self.guards(Guard::ClaimOwn);
+        let own = ours && record.status == Status::Active && record.version == read.version;
+        if own {
+            self.saw("an own claim whose answer was lost");
+        }
+        own.then(|| self.seen_by(at, skew))
+    }
+
+    /// `claim_due`, up to the point where an abandoned lease is found.
+    pub fn claim_due(&mut self, skew: i64, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> DueClaim {
+        let at = self.index_of(&item.authorization);
+        let record = &self.store.records[at].is;
+        let due = record.due_at.is_some_and(|due| due <= now);
+        if record.status == Status::Active && due && record.lease.is_none() {
+            self.take(at, lease, skew);
+            self.judge_step();
+            return DueClaim::Claimed(Box::new(self.seen_by(at, skew)));
+        }
+        if record.status == Status::Active && record.lease.as_ref().is_some_and(|held| held.owner == lease.owner) {
+            return DueClaim::Claimed(Box::new(self.seen_by(at, skew)));
+        }
+        DueClaim::Otherwise(Some(Box::new(self.seen_by(at, skew))))
+    }
+
+    /// `commit_refresh`.
+    pub fn commit(&mut self, claimed: &Authorization, commit: &RefreshCommit, task: u64) -> Committed {
+        let at = self.index_of(&claimed.id);
+        let Some(lease) = &claimed.lease else { return Committed::Superseded };
+        let record = &self.store.records[at];
+        let holds = record.is.lease.as_ref().is_some_and(|held| held.owner == lease.owner) || !self.guards(Guard::CommitLease);
+        let unchanged = record.is.version == claimed.version || !self.guards(Guard::CommitVersion);
+        let active = record.is.status == Status::Active || !self.guards(Guard::CommitStatus);
+        if holds && unchanged && active {
+            self.store_commit(at, claimed.generation, commit);
+            let record = &mut self.store.records[at];
+            record.is.outcome_unknown_since = None;
+            record.is.version = claimed.version + 1;
+            record.committed_by.clone_from(&lease.owner);
+            self.change_status(at, Status::Active, task);
+            self.judge_step();
+            return Committed::Stored;
+        }
+        let ours = record.committed_by == lease.owner && record.is.version == claimed.version + 1 && record.is.status == Status::Active;
+        if ours && self.guards(Guard::CommitOwn) {
+            self.saw("an own commit whose answer was lost");
+            return Committed::Stored;
+        }
+        self.saw("commit superseded");
+        Committed::Superseded
+    }
+
+    fn store_commit(&mut self, at: usize, generation: u64, commit: &RefreshCommit) {
+        let is = &mut self.store.records[at].is;
+        is.generation = generation + 1;
+        is.credential = Some(commit.credential.clone());
+        is.scopes = commit.scopes.clone();
+        is.access_expires_at = commit.access_expires_at;
+        is.access_lifetime = Duration::seconds(commit.access_lifetime.whole_seconds());
+        is.reauthorize_by = commit.reauthorize_by;
+        is.last_refreshed_at = Some(commit.refreshed_at);
+        is.due_at = Some(seconds(commit.due_at));
+        is.lease = None;
+        is.failed_attempts = 0;
+        is.last_used_at = commit.used_at.or(is.last_used_at);
+    }
+
+    /// `repair_refresh`.
+    pub fn repair(&mut self, skew: i64, rescued: &Rescued, now: OffsetDateTime, task: u64) -> Repair {
+        let at = self.index_of(&rescued.authorization);
+        let table_now = self.table_time(now, skew);
+        let record = &self.store.records[at].is;
+        let same = record.generation == rescued.generation || !self.guards(Guard::RepairGeneration);
+        let open = match record.status {
+            Status::Active | Status::NeedsReauthorization(Reason::OutcomeUnknown | Reason::InvalidGrant) => true,
+            Status::NeedsReauthorization(_) => false,
+            Status::Revoking | Status::Deleted => !self.guards(Guard::RepairStatus),
+        };
+        let free = record.lease.as_ref().is_none_or(|held| held.owner == rescued.owner || held.until <= table_now)
+            || !self.guards(Guard::RepairBusy);
+        if same && open && free {
+            self.saw("rescued commit repaired");
+            self.store_commit(at, rescued.generation, &rescued.commit);
+            self.store.records[at].is.version += 1;
+            self.change_status(at, Status::Active, task);
+            self.judge_step();
+            return Repair::Stored;
+        }
+        match record.status {
+            Status::Revoking | Status::Deleted => Repair::Revoked,
+            Status::Active if record.generation == rescued.generation => {
+                self.saw("repair has to wait");
+                Repair::Busy
+            }
+            Status::Active | Status::NeedsReauthorization(_) => Repair::Superseded,
+        }
+    }
+
+    /// `release_refresh`.
+    pub fn release(&mut self, claimed: &Authorization, failure: RefreshFailure) {
+        let at = self.index_of(&claimed.id);
+        let Some(lease) = &claimed.lease else { return };
+        let holds = self.store.records[at].is.lease.as_ref().is_some_and(|held| held.owner == lease.owner);
+        if !(holds || !self.guards(Guard::ReleaseLease)) {
+            return;
+        }
+        let doubts = self.guards(Guard::ReleaseDoubt);
+        let is = &mut self.store.records[at].is;
+        is.due_at = Some(seconds(failure.due_at));
+        is.failed_attempts += 1;
+        is.lease = None;
+        if doubts && let Some(since) = failure.outcome_unknown_since {
+            is.outcome_unknown_since.get_or_insert(since);
+        }
+        self.judge_step();
+    }
+
+    /// `mark_needs_reauthorization`.
+    pub fn end(&mut self, skew: i64, read: &Authorization, reason: Reason, now: OffsetDateTime, task: u64) -> bool {
+        let at = self.index_of(&read.id);
+        let table_now = self.table_time(now, skew);
+        let record = &self.store.records[at];
+        let unchanged = record.is.version == read.version
+            && match &read.lease {
+                Some(lease) => record.is.lease.as_ref().is_some_and(|held| held.owner == lease.owner),
+                None => record.is.lease.as_ref().is_none_or(|held| held.until <= table_now),
+            };
+        if record.is.status == Status::Active && (unchanged || !self.guards(Guard::EndAsRead)) {
+            let record = &mut self.store.records[at];
+            record.is.version = read.version + 1;
+            (record.is.lease, record.is.due_at) = (None, None);
+            if let Some(lease) = &read.lease {
+                record.committed_by.clone_from(&lease.owner);
+            }
+            self.change_status(at, Status::NeedsReauthorization(reason), task);
+            self.judge_step();
+            return true;
+        }
+        let ended = record.is.version == read.version + 1 && record.is.status == Status::NeedsReauthorization(reason);
+        ended && read.lease.as_ref().is_none_or(|lease| record.committed_by == lease.owner)
+    }
+
+    /// `mark_used`.
+    pub fn mark_used(&mut self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) {
+        let at = self.index_of(&read.id);
+        let is = &mut self.store.records[at].is;
+        let noted = is.last_used_at.is_some_and(|used| used > now.saturating_sub(NOTED_EVERY));
+        if is.status != Status::Active || noted || (due_at.is_some() && is.version != read.version) {
+            return;
+        }
+        is.last_used_at = Some(now);
+        if let Some(due_at) = due_at {
+            is.due_at = Some(seconds(due_at));
+        }
+    }
+
+    /// `begin_revocation`.
+    pub fn begin_revocation(&mut self, skew: i64, at: usize, attempt: &str, now: OffsetDateTime, task: u64) -> RevocationStart {
+        let record = &mut self.store.records[at];
+        match record.is.status {
+            Status::Active | Status::NeedsReauthorization(_) if record.is.binding_count == 0 => {}
+            Status::Active | Status::NeedsReauthorization(_) => {
+                return RevocationStart::InUse { binding_count: record.is.binding_count };
+            }
+            Status::Revoking if record.committed_by == attempt => return RevocationStart::Begun(Box::new(self.seen_by(at, skew))),
+            Status::Revoking | Status::Deleted => return RevocationStart::AlreadyRevoked { tombstone_until: None },
+        }
+        record.is.revoked_at = Some(now);
+        record.is.version += 1;
+        attempt.clone_into(&mut record.committed_by);
+        record.is.due_at = Some(seconds(now + Duration::minutes(5)));
+        if record.is.lease.is_some() {
+            self.saw("revoked during a refresh");
+        }
+        if self.guards(Guard::RevokeLease) {
+            self.store.records[at].is.lease = None;
+        }
+        self.change_status(at, Status::Revoking, task);
+        RevocationStart::Begun(Box::new(self.seen_by(at, skew)))
+    }
+
+    /// `finish_revocation`; whether the record is gone now.
+    pub fn finish_revocation(&mut self, at: usize) -> bool {
+        let is = &mut self.store.records[at].is;
+        match is.status {
+            Status::Revoking => {
+                is.status = Status::Deleted;
+                (is.credential, is.lease, is.due_at) = (None, None, None);
+                true
+            }
+            Status::Deleted => true,
+            Status::Active | Status::NeedsReauthorization(_) => false,
+        }
+    }
+
+    /// `postpone_revocation`.
+    pub fn postpone_revocation(&mut self, at: usize, kept: Kept, due_at: OffsetDateTime) {
+        let is = &mut self.store.records[at].is;
+        if is.status == Status::Revoking {
+            is.due_at = Some(seconds(due_at));
+            if let (Kept::RefreshToken, Some(SealedCredential { access, refresh: Some(_) })) = (kept, &mut is.credential) {
+                *access = None;
+            }
+        }
+    }
+
+    /// `renew_authorization`.
+    pub fn renew(&mut self, renewed: &Authorization, flow: &str, attempt: &str, task: u64) -> Result<Renewal, ()> {
+        let at = self.index_of(&renewed.id);
+        let outcome = FlowOutcome::Stored(renewed.id.clone());
+        let Some(flow) = self.store.flows.iter().position(|(id, by, ..)| id == flow && by == attempt) else { return Err(()) };
+        if self.store.flows[flow].3.as_ref() == Some(&outcome) {
+            return Ok(Renewal::Stored);
+        }
+        let is = &self.store.records[at].is;
+        let open = matches!(is.status, Status::Active | Status::NeedsReauthorization(_));
+        if !open || is.version + 1 != renewed.version {
+            return Ok(Renewal::Changed(Some(Box::new(is.clone()))));
+        }
+        self.saw(if is.lease.is_some() { "renewed during a refresh" } else { "renewed" });
+        let kept = self.store.records[at].is.clone();
+        self.store.records[at].is = Authorization {
+            status: kept.status,
+            binding_count: kept.binding_count,
+            required_scopes: kept.required_scopes,
+            last_used_at: kept.last_used_at,
+            due_at: renewed.due_at.map(seconds),
+            ..renewed.clone()
+        };
+        self.store.flows[flow].3 = Some(outcome);
+        self.change_status(at, Status::Active, task);
+        self.judge_step();
+        Ok(Renewal::Stored)
+    }
+
+    /// `claim_flow`.
+    pub fn claim_flow(&mut self, flow: &str, attempt: &str, now: OffsetDateTime) -> FlowClaim {
+        match self.store.flows.iter().find(|(id, ..)| id == flow) {
+            None => {
+                self.store.flows.push((flow.to_owned(), attempt.to_owned(), now, None));
+                FlowClaim::Claimed
+            }
+            Some((_, by, _, None)) if by == attempt => FlowClaim::Claimed,
+            Some((_, _, claimed_at, None)) => FlowClaim::UnderWay { claimed_at: *claimed_at },
+            Some((_, _, claimed_at, Some(outcome))) => FlowClaim::Finished { outcome: outcome.clone(), claimed_at: *claimed_at },
+        }
+    }
+
+    /// `SendMessage`.
+    pub fn rescue(&mut self, rescued: &Rescued) {
+        self.saw("rescued");
+        if self.guards(Guard::RescueKeeps) {
+            self.store.receipts += 1;
+            let (visible_at, receipt) = (self.events.now, self.store.receipts);
+            self.store.queue.push(Message { rescued: rescued.clone(), visible_at, receipt });
+        }
+    }
+
+    /// `ReceiveMessage`.
+    pub fn receive(&mut self) -> Vec<(Rescued, String)> {
+        let (now, store) = (self.events.now, &mut self.store);
+        let mut received = Vec::new();
+        for message in store.queue.iter_mut().filter(|message| message.visible_at <= now) {
+            store.receipts += 1;
+            (message.visible_at, message.receipt) = (now + HIDDEN_FOR, store.receipts);
+            received.push((message.rescued.clone(), message.receipt.to_string()));
+        }
+        received
+    }
+
+    /// `DeleteMessage`.
+    pub fn forget(&mut self, receipt: &str) {
+        self.store.queue.retain(|message| message.receipt.to_string() != receipt);
+    }
+}
