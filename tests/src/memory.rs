@@ -270,6 +270,9 @@ impl RescueDrain for Memory {
     async fn receive_rescued(&self) -> Result<Vec<(Rescued, String)>, Unavailable> {
         Ok(Vec::new())
     }
+    async fn holds_nothing(&self) -> Result<bool, Unavailable> {
+        Ok(true)
+    }
     async fn forget_rescued(&self, _: &str) -> Result<(), Unavailable> {
         Ok(())
     }

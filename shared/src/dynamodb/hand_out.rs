@@ -28,7 +28,7 @@ impl HandOutReads for Table {
         let (mut authorization, mut binding) = (None, None);
         for row in self.batch(&keys).await? {
             if row.text("sk") == keys[0].sk() {
-                authorization = Some(Authorization::try_from(row).map_err(|bad| Unavailable::new(READ, bad))?);
+                authorization = Some(self.read(row).map_err(|bad| Unavailable::new(READ, bad))?);
             } else {
                 binding = Some(items::binding(row, organization).map_err(|bad| Unavailable::new(READ, bad))?);
             }

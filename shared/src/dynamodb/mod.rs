@@ -21,6 +21,7 @@ mod index;
 mod items;
 pub mod keys;
 mod moves;
+mod own_time;
 mod refreshes;
 mod retry;
 mod revocations;
@@ -35,6 +36,7 @@ mod write;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use time::OffsetDateTime;
 
 use crate::domain::authorization::Authorization;
 use crate::domain::ids::{AuthorizationId, OrganizationId};
@@ -48,13 +50,42 @@ pub struct Table {
     name: String,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    ahead: own_time::Ahead,
 }
 
 impl Table {
     /// The table of this name. The clock is what the waits between tries are measured by; the randomness spreads them, and names
     /// transactions.
     pub fn new(client: Client, name: impl Into<String>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { client, name: name.into(), clock, entropy }
+        Self { client, name: name.into(), clock, entropy, ahead: own_time::Ahead::default() }
+    }
+
+    /// The same table, which keeps leases in its own time whatever the clock says. Without it the clock is believed, as tests want it
+    /// that move theirs by hand.
+    #[must_use]
+    pub fn in_its_own_time(self) -> Self {
+        let ahead = own_time::Ahead::default();
+        Self { client: own_time::watched(&self.client, Arc::clone(&self.clock), ahead.clone()), ahead, ..self }
+    }
+
+    /// The same table under another clock.
+    #[cfg(test)]
+    fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// A time of our clock as the table counts it.
+    fn table_time(&self, ours: OffsetDateTime) -> OffsetDateTime {
+        ours - self.ahead.by()
+    }
+
+    /// An authorization, its lease in the time of our clock.
+    fn read(&self, row: row::Row) -> Result<Authorization, error::BadRow> {
+        let mut read = Authorization::try_from(row)?;
+        if let Some(lease) = &mut read.lease {
+            lease.until += self.ahead.by();
+        }
+        Ok(read)
     }
 
     /// Reads one item, consistently: an authorization's answer may depend on a write of a moment ago.
@@ -67,7 +98,7 @@ impl Table {
     async fn get_authorization(&self, organization: &OrganizationId, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable> {
         const DOING: &str = "read an authorization";
         let row = self.get(DOING, keys::Key::authorization(organization, id)).await?;
-        row.map(Authorization::try_from).transpose().map_err(|bad| Unavailable::new(DOING, bad))
+        row.map(|row| self.read(row)).transpose().map_err(|bad| Unavailable::new(DOING, bad))
     }
 
     fn row(&self, item: values::Item) -> row::Row {

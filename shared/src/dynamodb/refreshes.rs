@@ -31,7 +31,11 @@ impl RefreshStore for Table {
     }
 
     async fn claim_refresh(&self, read: &Authorization, lease: &Lease, now: OffsetDateTime) -> Result<Option<Authorization>, Unavailable> {
-        let change = claiming(Key::authorization(&read.organization, &read.id), lease)
+        let until = self.table_time(lease.until);
+        // Whoever dies now is followed up by the schedule.
+        let change = claiming(Key::authorization(&read.organization, &read.id), &lease.owner, until)
+            .set("due_shard", keys::due_shard(&read.id))
+            .set("due_at", seconds(until))
             .when("#version = :read_version")
             .value(":read_version", n(read.version));
         let change = match &read.lease {
@@ -41,18 +45,18 @@ impl RefreshStore for Table {
                 .when("#lease_owner = :stale AND #lease_until <= :now")
                 .compute("#outcome_unknown_since = if_not_exists(#outcome_unknown_since, :now)")
                 .value(":stale", s(&stale.owner))
-                .value(":now", millis(now)),
+                .value(":now", millis(self.table_time(now))),
         };
         let row = match self.update(CLAIM, change).await? {
             Written::Done(row) => Some(row),
             Written::Refused(row) => row.filter(|row| row.text("lease_owner") == lease.owner),
         };
-        let claimed = row.map(Authorization::try_from).transpose().map_err(|bad| Unavailable::new(CLAIM, bad))?;
+        let claimed = row.map(|row| self.read(row)).transpose().map_err(|bad| Unavailable::new(CLAIM, bad))?;
         Ok(claimed.filter(|claimed| claimed.status == Status::Active && claimed.version == read.version))
     }
 
     async fn claim_due(&self, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> Result<DueClaim, Unavailable> {
-        let change = claiming(Key::authorization(&item.organization, &item.authorization), lease)
+        let change = claiming(Key::authorization(&item.organization, &item.authorization), &lease.owner, self.table_time(lease.until))
             .when("#due_at <= :now_seconds AND attribute_not_exists(#lease_owner)")
             .value(":now_seconds", seconds(now));
         let (done, row) = match self.update(CLAIM, change).await? {
@@ -60,16 +64,10 @@ impl RefreshStore for Table {
             Written::Refused(row) => (false, row),
         };
         let Some(row) = row else { return Ok(DueClaim::Otherwise(None)) };
-        let present = Authorization::try_from(row).map_err(|bad| Unavailable::new(CLAIM, bad))?;
+        let present = self.read(row).map_err(|bad| Unavailable::new(CLAIM, bad))?;
         let owner = present.lease.as_ref().map(|lease| lease.owner.as_str());
         if done || (owner == Some(&lease.owner) && present.status == Status::Active) {
             return Ok(DueClaim::Claimed(Box::new(present)));
-        }
-        // A lease that ended by itself is taken over knowingly, so that the record says what that means.
-        let abandoned = owner.is_some() && !present.is_leased(now);
-        let to_be_had = abandoned && present.status == Status::Active && present.due_at.is_some_and(|due| due <= now);
-        if to_be_had && let Some(claimed) = self.claim_refresh(&present, lease, now).await? {
-            return Ok(DueClaim::Claimed(Box::new(claimed)));
         }
         Ok(DueClaim::Otherwise(Some(Box::new(present))))
     }
@@ -108,7 +106,7 @@ impl RefreshStore for Table {
             .value(":refused", s(Reason::InvalidGrant.as_str()))
             .when("attribute_not_exists(#lease_owner) OR #lease_owner = :owner OR #lease_until <= :now")
             .value(":owner", s(&rescued.owner))
-            .value(":now", millis(now));
+            .value(":now", millis(self.table_time(now)));
         let row = match self.update(REPAIR, change).await? {
             Written::Done(_) => return Ok(Repair::Stored),
             Written::Refused(None) => return Ok(Repair::Revoked),
@@ -150,7 +148,10 @@ impl RefreshStore for Table {
             .value(":active", s("active"));
         let change = match &read.lease {
             Some(lease) => change.set("committed_by", s(&lease.owner)).when("#lease_owner = :owner").value(":owner", s(&lease.owner)),
-            None => change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", millis(now)),
+            None => {
+                let now = millis(self.table_time(now));
+                change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", now)
+            }
         };
         Ok(match (self.update(MARK, change).await?, &read.lease) {
             (Written::Done(_), _) => true,
@@ -208,10 +209,10 @@ impl RefreshStore for Table {
 }
 
 /// Takes the lease of an active record.
-fn claiming(key: Key, lease: &Lease) -> Change {
+fn claiming(key: Key, owner: &str, until: OffsetDateTime) -> Change {
     Change::of(key)
-        .set("lease_owner", s(&lease.owner))
-        .set("lease_until", millis(lease.until))
+        .set("lease_owner", s(owner))
+        .set("lease_until", millis(until))
         .when("#status = :active")
         .value(":active", s("active"))
 }

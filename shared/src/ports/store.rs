@@ -26,10 +26,14 @@ pub trait HandOutReads: Send + Sync {
 pub trait RefreshStore: Send + Sync {
     /// Reads an authorization, consistently.
     async fn authorization(&self, organization: &OrganizationId, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable>;
-    /// Takes the lease, on condition that the record is active, at the version as read, and without a live lease. The record as
-    /// it then stands, or `None` if another was faster. An own claim whose answer was lost counts as taken.
+    /// Takes the lease, on condition that the record is active, at the version as read, and without a live lease; it is due when the
+    /// lease ends. The record as it then stands, or `None` if another was faster. An own claim whose answer was lost counts as taken.
+    ///
+    /// Leases are kept in the table's own time, so that workers whose clocks differ agree on when one ends: `lease`, `now` and the
+    /// record are in the worker's time, here and in every other method.
     async fn claim_refresh(&self, read: &Authorization, lease: &Lease, now: OffsetDateTime) -> Result<Option<Authorization>, Unavailable>;
-    /// Takes the lease of a due item without reading it first: on condition that it is active, still due, and without a live lease.
+    /// Takes the lease of a due item without reading it first: on condition that it is active, still due, and without a lease. One
+    /// that ended by itself is taken over by [`RefreshStore::claim_refresh`], if at all.
     async fn claim_due(&self, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> Result<DueClaim, Unavailable>;
     /// Stores a refreshed credential at version + 1, on condition of lease owner, version and status.
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable>;
@@ -54,7 +58,7 @@ pub trait RefreshStore: Send + Sync {
 pub enum DueClaim {
     /// The lease is ours; the record as it then stands. An own claim whose answer was lost counts.
     Claimed(Box<Authorization>),
-    /// It is not to be refreshed now: no longer due, leased by another, not active, or gone.
+    /// It was not claimed: no longer due, leased by another, be it live or abandoned, not active, or gone.
     Otherwise(Option<Box<Authorization>>),
 }
 
@@ -337,6 +341,8 @@ pub trait RescueQueue: Send + Sync {
 pub trait RescueDrain: Send + Sync {
     /// Receives some commits, each with a receipt.
     async fn receive_rescued(&self) -> Result<Vec<(Rescued, String)>, Unavailable>;
+    /// Whether the queue holds nothing, not even what somebody has received and not removed yet.
+    async fn holds_nothing(&self) -> Result<bool, Unavailable>;
     /// Removes a repaired commit.
     async fn forget_rescued(&self, receipt: &str) -> Result<(), Unavailable>;
 }

@@ -6,12 +6,14 @@ mod message;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
 
 use crate::ports::Unavailable;
 use crate::ports::store::{RescueDrain, RescueQueue, Rescued};
 
 const SEND: &str = "keep a refreshed credential in the rescue queue";
 const RECEIVE: &str = "receive from the rescue queue";
+const COUNT: &str = "count the messages of the rescue queue";
 const FORGET: &str = "remove a repaired credential from the rescue queue";
 /// The most that SQS gives at once.
 const AT_ONCE: i32 = 10;
@@ -55,6 +57,15 @@ impl RescueDrain for RescueQueueClient {
             }
         }
         Ok(received)
+    }
+
+    async fn holds_nothing(&self) -> Result<bool, Unavailable> {
+        const COUNTS: [QueueAttributeName; 2] =
+            [QueueAttributeName::ApproximateNumberOfMessages, QueueAttributeName::ApproximateNumberOfMessagesNotVisible];
+        let request = self.client.get_queue_attributes().queue_url(&self.queue_url).set_attribute_names(Some(COUNTS.to_vec()));
+        let answer = request.send().await.map_err(|error| Unavailable::new(COUNT, error))?;
+        let count = |name| answer.attributes.as_ref().and_then(|counts| counts.get(name)).map(String::as_str);
+        Ok(COUNTS.iter().all(|name| count(name) == Some("0")))
     }
 
     async fn forget_rescued(&self, receipt: &str) -> Result<(), Unavailable> {

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Call;
 use super::audit::Act;
-use super::refresh::{REFRESH_TIME, Refreshed, Refresher};
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher, may_claim};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
 use crate::domain::connection::Connection;
@@ -155,11 +155,14 @@ impl Check {
             if frozen || present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
                 return Ok((present, Some("provider_unavailable")));
             }
-            let claimed =
-                if present.is_leased(now) { None } else { self.store.claim_refresh(&present, &self.refresher.lease()?, now).await? };
+            let claimed = if may_claim(connection, &present, now) {
+                self.store.claim_refresh(&present, &self.refresher.lease()?, now).await?
+            } else {
+                None
+            };
             match claimed {
                 None => self.clock.sleep(POLL).await,
-                Some(claimed) => match self.refresher.refresh(call, connection, &claimed, false).await? {
+                Some(claimed) => match self.refresher.refresh(call, connection, &claimed, false, present.lease.is_some()).await? {
                     Refreshed::Renewed(authorization, _) => return Ok((*authorization, None)),
                     Refreshed::Passing { .. } => return Ok((claimed, Some("provider_unavailable"))),
                     Refreshed::Ended(_) | Refreshed::Superseded => {}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::audit::Act;
-use super::refresh::{REFRESH_TIME, Refreshed, Refresher};
+use super::refresh::{REFRESH_TIME, Refreshed, Refresher, may_claim};
 use super::{Call, within};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::caller::Caller;
@@ -181,14 +181,14 @@ impl HandOut {
             if let Some(frozen) = self.refresher.traffic.frozen(&connection.id) {
                 return self.make_do(call, &read, Some(frozen.until - now)).await;
             }
-            let claim = if read.is_leased(now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
+            let claim = if !may_claim(connection, &read, now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
             let claimed = match claim {
                 Ok(claimed) => claimed,
                 // A table that takes no writes does not withhold a valid token.
                 Err(error) => return self.make_do(call, &read, None).await.map_err(|_| error.into()),
             };
             if let Some(claimed) = claimed {
-                match self.refresher.refresh(call, connection, &claimed, true).await {
+                match self.refresher.refresh(call, connection, &claimed, true, read.lease.is_some()).await {
                     Ok(Refreshed::Renewed(authorization, access_token)) => {
                         return Ok(self.describe(&authorization, access_token, false));
                     }
@@ -204,8 +204,11 @@ impl HandOut {
                 self.clock.sleep(wait).await;
                 wait = (wait * 2_i32).min(Duration::seconds(1));
             }
-            let again = self.store.authorization(&caller.organization, &request.authorization).await?;
-            read = again.ok_or(HandOutError::NotBound)?;
+            read = match self.store.authorization(&caller.organization, &request.authorization).await {
+                Ok(again) => again.ok_or(HandOutError::NotBound)?,
+                // Nor does one that cannot be read a second time.
+                Err(error) => return self.make_do(&read, None).await.map_err(|_| error.into()),
+            };
         }
     }
 

@@ -39,6 +39,17 @@ pub const REFRESH_TIME: Duration = Duration::seconds(13);
 const COMMIT_PATIENCE: Duration = Duration::seconds(8);
 /// What the rescue queue may take of the function's time.
 const RESCUE_TIME: Duration = Duration::seconds(4);
+/// What must remain of a lease when a refresh token is sent: the provider's time limit, and the time to keep what it answers. Whoever
+/// takes the lease over presents the same token again, so the new one has to be safe somewhere by then.
+const ASKING_TIME: Duration = Duration::seconds(22);
+/// What must remain of a lease after the provider was asked.
+const KEEPING_TIME: Duration = Duration::seconds(12);
+/// What must remain of the function's time after the provider was asked.
+const COMMIT_TIME: Duration = Duration::seconds(3);
+/// A second answer is not waited for any shorter than this.
+const SECOND_ANSWER_TIME: Duration = Duration::seconds(2);
+/// How long a request may be on its way to a provider.
+const TRANSIT_TIME: Duration = Duration::seconds(2);
 /// From this grace on a lost answer is asked for again at once.
 const USEFUL_GRACE: Duration = Duration::seconds(5);
 /// How long the first answer is waited for where it can be asked for again, at most half of the grace.
@@ -106,18 +117,22 @@ impl Refresher {
         Ok(Lease { owner: attempt(self.entropy.as_ref())?, until: self.clock.now() + LEASE })
     }
 
-    /// Refreshes a claimed authorization. `for_workflow` says that the token will be handed out at once.
+    /// Refreshes a claimed authorization. `for_workflow` says that the token will be handed out at once; `taken_over`, that the lease
+    /// was somebody else's who died. Such a lease is not given back, but ends by itself: for as long as the rescue queue may hold the
+    /// successor of the refresh token, nobody is to find the record free.
     pub async fn refresh(
         &self,
         call: &Call,
         connection: &Connection,
         claimed: &Authorization,
         for_workflow: bool,
+        taken_over: bool,
     ) -> Result<Refreshed, CipherError> {
+        let returned = Authorization { lease: claimed.lease.clone().filter(|_| !taken_over), ..claimed.clone() };
         let at_hand = match self.at_hand(claimed).await {
             Ok(at_hand) => at_hand,
             Err(error @ CipherError::Unavailable(_)) => {
-                self.release(call, claimed, None).await;
+                self.release(call, &returned, None).await;
                 return Err(error);
             }
             Err(error @ CipherError::Broken { .. }) => {
@@ -127,15 +142,14 @@ impl Refresher {
         };
         if let Err(error) = self.refreshes.prepare_refresh(connection).await {
             self.traffic.answered::<()>(call, &connection.id, Err(&error));
-            return Ok(self.failed_before(call, claimed, &error).await);
+            return Ok(self.failed_before(call, &returned, &error).await);
         }
-        let lease_until = claimed.lease.as_ref().map_or(call.deadline, |lease| lease.until);
-        let latest = call.deadline.min(lease_until) - REFRESH_TIME;
+        let latest = (call.deadline - REFRESH_TIME).min(lease_until(call, claimed) - ASKING_TIME);
         let under_way = match self.traffic.begin(&connection.id, connection.max_concurrent_refreshes, latest).await {
             Ok(under_way) => under_way,
-            Err(frozen) => return Ok(self.put_off(call, claimed, frozen).await),
+            Err(frozen) => return Ok(self.put_off(call, &returned, frozen).await),
         };
-        let answer = self.ask(call, connection, claimed, &at_hand.refresh_token).await;
+        let (answer, in_doubt) = self.ask(call, connection, claimed, &at_hand.refresh_token).await;
         drop(under_way);
         self.traffic.answered(call, &connection.id, answer.as_ref());
         match answer {
@@ -150,7 +164,11 @@ impl Refresher {
                 log(call, claimed, "the id_token of a refresh does not hold", &error);
                 self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await
             }
-            Err(error) => Ok(self.failed(call, connection, claimed, &error).await),
+            Err(error) => {
+                let doubted_since = claimed.outcome_unknown_since.or_else(|| in_doubt.then(|| self.clock.now()));
+                let returned = Authorization { outcome_unknown_since: doubted_since, ..returned };
+                Ok(self.failed(call, connection, claimed, &returned, &error).await)
+            }
         }
     }
 
@@ -177,28 +195,30 @@ impl Refresher {
         Ok(AtHand { refresh_token, sealer, salts })
     }
 
-    /// Step 3.
+    /// Step 3; and whether a first answer was lost, so that whatever the second is but tokens, the refresh token may be spent.
     async fn ask(
         &self,
         call: &Call,
         connection: &Connection,
         claimed: &Authorization,
         refresh_token: &Secret,
-    ) -> Result<RefreshAnswer, ProviderError> {
+    ) -> (Result<RefreshAnswer, ProviderError>, bool) {
         let ask = || self.refreshes.refresh(connection, refresh_token, &claimed.identity.person);
         let grace = Duration::try_from(connection.rotation_grace).unwrap_or_default();
         if grace < USEFUL_GRACE {
-            return ask().await;
+            return (ask().await, false);
         }
         let first = within(self.clock.as_ref(), FIRST_ANSWER_TIME.min(grace / 2), ask()).await;
         let lost = match first.unwrap_or(Err(ProviderError::AnswerLost { source: None })) {
             Err(lost) if lost.verdict() == Verdict::Unclear => lost,
-            answer => return answer,
+            answer => return (answer, false),
         };
         log(call, claimed, "the answer to a refresh is lost", &lost);
-        let now = self.clock.now();
-        let leased = claimed.lease.as_ref().is_some_and(|lease| lease.until - now >= REFRESH_TIME);
-        if leased && call.has(REFRESH_TIME, now) { ask().await } else { Err(lost) }
+        let left = (call.deadline - COMMIT_TIME).min(lease_until(call, claimed) - KEEPING_TIME) - self.clock.now();
+        if left < SECOND_ANSWER_TIME {
+            return (Err(lost), true);
+        }
+        (within(self.clock.as_ref(), left, ask()).await.unwrap_or(Err(lost)), true)
     }
 
     /// Steps 4–6.
@@ -215,7 +235,8 @@ impl Refresher {
         if answer.scopes.as_ref().is_some_and(|told| !claimed.scopes.covers(told)) {
             Signal::RefreshScopeGrowth.raise(call, "a refresh told of scopes that the person did not grant; they are not recorded");
         }
-        let give_up = call.deadline.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
+        let latest = call.deadline.min(lease_until(call, claimed));
+        let give_up = latest.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
             let remaining = (give_up - self.clock.now()).max(wait);
@@ -380,17 +401,24 @@ impl Refresher {
     }
 
     /// The provider did not give a token. What that means is the one table's word ([`ProviderError::verdict`]).
-    async fn failed(&self, call: &Call, connection: &Connection, claimed: &Authorization, error: &ProviderError) -> Refreshed {
+    async fn failed(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        claimed: &Authorization,
+        returned: &Authorization,
+        error: &ProviderError,
+    ) -> Refreshed {
         log(call, claimed, "refresh failed", error);
         let now = self.clock.now();
         let retry_after = error.retry_after();
         let outcome = match error.verdict() {
             Verdict::Terminal if self.traffic.believes_refusals(&connection.id) => {
-                return self.end(call, claimed, reason(claimed, error, now)).await;
+                return self.end(call, claimed, reason(returned, error, now)).await;
             }
             Verdict::Terminal => "refusal_not_believed",
             Verdict::Unclear => {
-                self.release_unknown(call, connection, claimed, now).await;
+                self.release_unknown(call, connection, returned, now).await;
                 let lost = matches!(error, ProviderError::AnswerLost { .. });
                 record(call, claimed, "refresh", if lost { "answer_lost" } else { "answer_invalid" }, None);
                 return Refreshed::Passing { retry_after };
@@ -398,7 +426,7 @@ impl Refresher {
             Verdict::Passing if matches!(error, ProviderError::Unavailable { .. }) => "provider_unavailable",
             Verdict::Operator | Verdict::Passing => "not_refreshed",
         };
-        self.release(call, claimed, retry_after).await;
+        self.release(call, returned, retry_after).await;
         record(call, claimed, "refresh", outcome, None);
         Refreshed::Passing { retry_after }
     }
@@ -454,7 +482,7 @@ impl Refresher {
 
     async fn release(&self, call: &Call, claimed: &Authorization, retry_after: Option<Duration>) {
         let due_at = schedule::retry_at(&claimed.id, self.clock.now(), claimed.failed_attempts, retry_after);
-        self.give_back(call, claimed, RefreshFailure { due_at, outcome_unknown_since: None }).await;
+        self.give_back(call, claimed, RefreshFailure { due_at, outcome_unknown_since: claimed.outcome_unknown_since }).await;
     }
 
     /// The stored refresh token may be spent. Where the provider still takes a rotated token for a while, the next try falls within
@@ -483,6 +511,21 @@ fn reason(claimed: &Authorization, error: &ProviderError, now: OffsetDateTime) -
         _ if claimed.reauthorize_by.is_some_and(|end| end <= now) => Reason::RefreshTokenExpired,
         _ => Reason::InvalidGrant,
     }
+}
+
+/// When the right to refresh ends.
+fn lease_until(call: &Call, claimed: &Authorization) -> OffsetDateTime {
+    claimed.lease.as_ref().map_or(call.deadline, |lease| lease.until)
+}
+
+/// Whether a hand-out or a check may claim a refresh. A lease that ended by itself was held by somebody who died: the refresh token may
+/// be spent, and its successor may be in the rescue queue. To present it again is harmless while the provider takes it, once, for
+/// nobody knows any more when it was first presented after that; then it is left to the schedule, which looks into the queue first.
+pub fn may_claim(connection: &Connection, read: &Authorization, now: OffsetDateTime) -> bool {
+    let Some(held) = &read.lease else { return true };
+    let grace = Duration::try_from(connection.rotation_grace).unwrap_or_default();
+    let harmless = grace >= USEFUL_GRACE && read.outcome_unknown_since.is_none();
+    held.until <= now && harmless && now + TRANSIT_TIME <= held.until - LEASE + grace
 }
 
 /// The record as a commit has made it.

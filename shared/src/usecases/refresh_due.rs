@@ -1,6 +1,7 @@
 //! The scheduled run (design section 5, "The sweep").
 //!
-//! 1. What the rescue queue holds is repaired first: those tokens exist nowhere else.
+//! 1. What the rescue queue holds is repaired first: those tokens exist nowhere else. Only then is the work of somebody who died taken
+//!    over, for the token that is presented once more may have its successor there.
 //! 2. The due items of each shard are taken oldest first, and those of all shards are worked on with bounded concurrency: a shard
 //!    with little to do leaves its room to the others.
 //! 3. An item's failure is its own: it is counted, and the run goes on.
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::{self, Stream, StreamExt as _};
+use time::{Duration, OffsetDateTime};
 
 use super::Call;
 use super::audit::announce;
-use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher};
+use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher, may_claim};
 use super::revoke::{Revoker, Settled};
 use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::domain::directory::Directory;
@@ -25,6 +27,8 @@ use crate::ports::store::{DueClaim, DueItem, DueQueue, RefreshFailure, RefreshSt
 /// How many items are in flight at most. An item spends its time waiting for the provider: 400 of them are 1,000 a second where
 /// that and the two writes take 0.4 s. Each is a few kilobytes. A connection sets a limit of its own.
 const AT_ONCE: usize = 400;
+/// So long after the end of its lease a refresh that lives has put what it got into the rescue queue.
+const RESCUED_BY: Duration = Duration::seconds(10);
 /// How many items are read from a shard at a time.
 const BATCH: usize = 100;
 
@@ -120,13 +124,13 @@ impl Shards {
 impl RefreshDue {
     /// One run.
     pub async fn run(&self, call: &Call, directory: &Directory, shards: &Shards) -> Report {
-        let rescued = self.drain(call, directory).await;
+        let (rescued, drained_at) = self.drain(call, directory).await;
         let counts = Counts::default();
         let due = shards.of_table().map(|shard| Box::pin(self.due(call, shard, &counts)));
         stream::select_all(due)
             .for_each_concurrent(AT_ONCE, |item| {
                 let counts = &counts;
-                async move { counts.count(call, self.work(call, directory, &item).await) }
+                async move { counts.count(call, self.work(call, directory, &item, drained_at).await) }
             })
             .await;
         let report = Report { rescued, ..counts.report() };
@@ -145,12 +149,14 @@ impl RefreshDue {
         report
     }
 
-    /// Step 1.
-    async fn drain(&self, call: &Call, directory: &Directory) -> u64 {
+    /// Step 1: how many commits were stored, and when the queue held nothing any more, if that is so. What could not be repaired, or is
+    /// in the hands of another run, comes again later.
+    async fn drain(&self, call: &Call, directory: &Directory) -> (u64, Option<OffsetDateTime>) {
         let mut repaired = 0;
         while call.has(REFRESH_TIME, self.clock.now()) {
+            let looked_at = self.clock.now();
             let batch = match self.rescued.receive_rescued().await {
-                Ok(batch) if batch.is_empty() => break,
+                Ok(batch) if batch.is_empty() => return (repaired, self.holds_nothing(call).await.then_some(looked_at)),
                 Ok(batch) => batch,
                 Err(error) => {
                     log(call, "the rescue queue was not read", &error);
@@ -169,7 +175,14 @@ impl RefreshDue {
                 }
             }
         }
-        repaired
+        (repaired, None)
+    }
+
+    async fn holds_nothing(&self, call: &Call) -> bool {
+        self.rescued.holds_nothing().await.unwrap_or_else(|error| {
+            log(call, "it is not known what the rescue queue holds", &error);
+            false
+        })
     }
 
     /// Whether the commit was stored. If the authorization was revoked meanwhile, its tokens are revoked, and only then forgotten.
@@ -217,24 +230,43 @@ impl RefreshDue {
         batches.flatten()
     }
 
-    async fn work(&self, call: &Call, directory: &Directory, item: &DueItem) -> Result<Done, Unavailable> {
+    async fn work(
+        &self,
+        call: &Call,
+        directory: &Directory,
+        item: &DueItem,
+        drained_at: Option<OffsetDateTime>,
+    ) -> Result<Done, Unavailable> {
         let now = self.clock.now();
         if !call.has(REFRESH_TIME, now) {
             return Ok(Done::Deferred);
         }
-        match self.store.claim_due(item, &self.refresher.lease()?, now).await? {
-            DueClaim::Claimed(claimed) => self.refresh(call, directory, &claimed).await,
+        let lease = self.refresher.lease()?;
+        match self.store.claim_due(item, &lease, now).await? {
+            DueClaim::Claimed(claimed) => self.refresh(call, directory, &claimed, false).await,
             DueClaim::Otherwise(Some(record)) if record.status == Status::Revoking && record.due_at.is_some_and(|due| due <= now) => {
                 Ok(match self.revoker.settle(call, directory, &record).await? {
                     Settled::Gone => Done::Revoked,
                     Settled::Postponed => Done::Deferred,
                 })
             }
+            DueClaim::Otherwise(Some(record)) if is_abandoned(directory, &record, drained_at, now) => {
+                match self.store.claim_refresh(&record, &lease, now).await? {
+                    Some(claimed) => self.refresh(call, directory, &claimed, true).await,
+                    None => Ok(Done::Skipped),
+                }
+            }
             DueClaim::Otherwise(_) => Ok(Done::Skipped),
         }
     }
 
-    async fn refresh(&self, call: &Call, directory: &Directory, claimed: &Authorization) -> Result<Done, Unavailable> {
+    async fn refresh(
+        &self,
+        call: &Call,
+        directory: &Directory,
+        claimed: &Authorization,
+        taken_over: bool,
+    ) -> Result<Done, Unavailable> {
         if !claimed.is_refreshable() {
             return Ok(if claimed.access_expires_at <= self.clock.now() {
                 ended(&self.refresher.end(call, claimed, Reason::NoRefreshToken).await)
@@ -249,15 +281,25 @@ impl RefreshDue {
             return Ok(Done::Deferred);
         };
         debug_assert!(REFRESH_TIME < LEASE);
-        match self.refresher.refresh(call, connection, claimed, false).await {
+        match self.refresher.refresh(call, connection, claimed, false, taken_over).await {
             Ok(refreshed) => Ok(ended(&refreshed)),
             Err(error) => Err(Unavailable::new("open or seal the tokens of a due authorization", error)),
         }
     }
 
-    async fn put_off(&self, claimed: &Authorization, due_at: time::OffsetDateTime) -> Result<(), Unavailable> {
+    async fn put_off(&self, claimed: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable> {
         self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since: None }).await
     }
+}
+
+/// Whether a lease may be taken over that ended by itself: when nothing in the rescue queue belongs to it, or where presenting the
+/// refresh token once more does no harm.
+fn is_abandoned(directory: &Directory, record: &Authorization, drained_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    let Some(held) = &record.lease else { return false };
+    let due = record.status == Status::Active && record.due_at.is_some_and(|due| due <= now);
+    let nothing_rescued = drained_at.is_some_and(|at| held.until + RESCUED_BY <= at);
+    let harmless = directory.connection(&record.connection).is_some_and(|connection| may_claim(connection, record, now));
+    due && (nothing_rescued || harmless)
 }
 
 fn ended(refreshed: &Refreshed) -> Done {

@@ -33,7 +33,7 @@ pub struct Judge {
     pub violations: Vec<String>,
     /// Tasks that died: killed, or stopped at their deadline.
     pub died: BTreeSet<u64>,
-    /// Requests with a refresh token that failed on the way, by token.
+    /// How many requests with a refresh token brought nothing, from the one that spent it on.
     pub troubles: BTreeMap<usize, u32>,
     /// Changes of status: of which authorization, to what, by which task.
     pub changes: Vec<(usize, &'static str, u64)>,
@@ -128,9 +128,7 @@ impl World {
         let hopeless = children().any(|token| {
             self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks))
         });
-        let missed = children().filter(|token| token.lost == Some(Loss::Answer)).count();
-        let troubles = self.judge.troubles.get(&retired).copied().unwrap_or_default();
-        hopeless || missed + usize::try_from(troubles).unwrap_or(0) >= 2
+        hopeless || self.judge.troubles.get(&retired).is_some_and(|troubles| *troubles >= 2)
     }
 
     /// Changes a status, and remembers who did it.

@@ -1,25 +1,28 @@
-//! quick driver
-use std::collections::BTreeMap;
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    let count: u64 = args.get(1).map_or(1000, |a| a.parse().unwrap());
-    let from: u64 = args.get(2).map_or(0, |a| a.parse().unwrap());
-    if count == 1 {
-        let outcome = simulation::run(from, None, true);
-        for line in outcome.trace { println!("{line}"); }
-        println!("{:?}", outcome.violations);
-        return;
+//! `cargo run --profile bench -p simulation -- 1000000` plays a million schedules, from a second argument on if there is one. With
+//! `MANDATE_SIMULATION_SEED=n` it plays that one and tells everything that happened in it.
+#![expect(clippy::print_stdout, reason = "it is there to print")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[expect(clippy::disallowed_methods, reason = "which seed to replay is the developer's word")]
+fn main() -> ExitCode {
+    if let Some(seed) = std::env::var("MANDATE_SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        let outcome = simulation::run(seed, None, true);
+        println!("{}\nseed {seed}: {:?}", outcome.trace.join("\n"), outcome.violations);
+        return if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let began = std::time::Instant::now();
-    let mut seen: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for seed in from..from + count {
-        let outcome = simulation::run(seed, None, false);
-        for (k, v) in outcome.seen { *seen.entry(k).or_default() += v; }
-        for v in outcome.violations {
-            let k: String = v.chars().filter(|c| !c.is_ascii_digit()).take(90).collect();
-            let e = kinds.entry(k).or_insert((0, seed)); e.0 += 1;
-        }
+    let mut numbers = std::env::args().skip(1).filter_map(|number| number.parse::<u64>().ok());
+    let (count, first) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let began = Instant::now();
+    let summary = simulation::run_many(first, count, threads, None, 20);
+    let took = began.elapsed();
+    println!("{summary}seeds {first} to {}, {threads} threads, {took:.1?}", first + count - 1);
+    println!("{:.0} schedules per second", f64::from(u32::try_from(summary.schedules).unwrap_or(u32::MAX)) / took.as_secs_f64());
+    let missed = summary.missed();
+    if !missed.is_empty() {
+        println!("corners that were never reached: {missed:?}");
     }
-    println!("{:#?}\n{:#?}\n{:?}", seen, kinds, began.elapsed());
+    if summary.violations.is_empty() && missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

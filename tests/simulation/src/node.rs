@@ -2,11 +2,11 @@
 //! by messages.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use shared::domain::authorization::{Authorization, Identity, Lease, Reason, Status};
+use shared::domain::authorization::{Authorization, Identity, Lease, Reason};
 use shared::domain::binding::Binding;
 use shared::domain::caller::Person;
 use shared::domain::connection::Connection;
@@ -52,6 +52,8 @@ pub struct Ports {
     pub task: AtomicU64,
     /// The record as this task saw it last.
     pub last_read: Mutex<Option<Authorization>>,
+    /// Whether this task was too late with a commit.
+    pub forget_reads: AtomicBool,
     /// Whether the keys failed this task.
     pub keys_failed: AtomicU64,
 }
@@ -80,6 +82,7 @@ impl Node {
             skew,
             task: AtomicU64::new(0),
             last_read: Mutex::new(None),
+            forget_reads: AtomicBool::new(false),
             keys_failed: AtomicU64::new(0),
         });
         let refresher = Arc::new(Refresher {
@@ -155,6 +158,7 @@ impl Ports {
     }
 
     fn saw(&self, is: Option<&Authorization>) {
+        let is = is.filter(|_| !self.forget_reads.load(Ordering::Relaxed));
         *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = is.cloned();
     }
 
@@ -187,7 +191,9 @@ impl Ports {
         apply: impl FnMut(&mut World) -> T + Clone + Send + 'static,
     ) -> Result<T, Unavailable> {
         for _ in 0..2 {
-            if let Ok(value) = send(&self.sim, Part::Queue, apply.clone(), |_, _| ()).await {
+            let result = send(&self.sim, Part::Queue, apply.clone(), |_, _| ()).await;
+            self.sim.world().tell(|| format!("task {} {doing}: {}", self.task(), if result.is_ok() { "answered" } else { "no answer" }));
+            if let Ok(value) = result {
                 return Ok(value);
             }
         }
@@ -292,20 +298,9 @@ impl RefreshStore for Ports {
     }
 
     async fn claim_due(&self, item: &DueItem, lease: &Lease, now: OffsetDateTime) -> Result<DueClaim, Unavailable> {
-        let (owner, skew) = (lease.owner.clone(), self.skew);
-        let (wanted, due, wants) = (item.clone(), now, lease.clone());
-        let claim = self.table("claim what is due", WRITES, move |world| wrap(world.claim_due(skew, &wanted, &wants, due))).await?;
-        let present = match claim.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(DueClaim::Otherwise(Some(present))) => present,
-            Some(claim) => return Ok(claim),
-            None => return Ok(DueClaim::Otherwise(None)),
-        };
-        let abandoned = present.lease.as_ref().is_some_and(|held| held.owner != owner) && !present.is_leased(now);
-        let to_be_had = abandoned && present.status == Status::Active && present.due_at.is_some_and(|due| due <= now);
-        if to_be_had && let Some(claimed) = self.claim_refresh(&present, lease, now).await? {
-            return Ok(DueClaim::Claimed(Box::new(claimed)));
-        }
-        Ok(DueClaim::Otherwise(Some(present)))
+        let (item, lease, skew) = (item.clone(), lease.clone(), self.skew);
+        let claim = self.table("claim what is due", WRITES, move |world| wrap(world.claim_due(skew, &item, &lease, now))).await?;
+        Ok(claim.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(DueClaim::Otherwise(None)))
     }
 
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable> {
@@ -313,6 +308,8 @@ impl RefreshStore for Ports {
         let stored = self.table("commit", WRITES, move |world| matches!(world.commit(&claimed, &commit, task), Committed::Stored)).await?;
         self.sim.world().tell(|| format!("task {task} has committed: {stored}"));
         if !stored {
+            // What is read from now on is read to settle what came too late.
+            self.forget_reads.store(true, Ordering::Relaxed);
             self.saw(None);
         }
         Ok(if stored { Committed::Stored } else { Committed::Superseded })
@@ -336,7 +333,7 @@ impl RefreshStore for Ports {
     async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable> {
         let (read, skew, task) = (read.clone(), self.skew, self.task());
         let ended = self.table("end", WRITES, move |world| world.end(skew, &read, reason, now, task)).await;
-        if ended.is_err() {
+        if !matches!(ended, Ok(true)) {
             self.sim.world().judge.untold.insert(task);
         }
         ended
@@ -394,6 +391,10 @@ impl RescueDrain for Ports {
         self.queue("receive", World::receive).await
     }
 
+    async fn holds_nothing(&self) -> Result<bool, Unavailable> {
+        self.queue("count", |world| world.store.queue.is_empty()).await
+    }
+
     async fn forget_rescued(&self, receipt: &str) -> Result<(), Unavailable> {
         let receipt = receipt.to_owned();
         self.queue("forget", move |world| world.forget(&receipt)).await
@@ -419,10 +420,11 @@ impl RevocationStore for Ports {
             Mutex::new(Some(world.begin_revocation(skew, at, &attempt, now, task)))
         };
         let begun = self.table("begin a revocation", WRITES, begin).await;
-        if begun.is_err() {
+        let begun = begun.map(|begun| begun.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing));
+        if !matches!(begun, Ok(RevocationStart::Begun(_))) {
             self.sim.world().judge.untold.insert(task);
         }
-        Ok(begun?.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing))
+        begun
     }
 
     async fn finish_revocation(&self, revoking: &Authorization, _: OffsetDateTime) -> Result<(), Unavailable> {
@@ -510,20 +512,35 @@ impl Refreshes for Ports {
     async fn refresh(&self, _: &Connection, refresh_token: &Secret, _: &Person) -> Result<RefreshAnswer, ProviderError> {
         let (text, task, requested_at) = (refresh_token.expose().to_owned(), self.task(), self.now());
         let presented = number(&text);
-        self.sim.world().tell(|| format!("task {task} presents {text}"));
-        let mut first = true;
+        {
+            let mut world = self.sim.world();
+            world.tell(|| format!("task {task} presents {text}"));
+            // A trouble, unless it turns out to be none.
+            *world.judge.troubles.entry(presented).or_default() += 1;
+        }
+        let (mut first, mut gave) = (true, true);
         let redeem = move |world: &mut World| {
             // Without a grace a request that arrives twice kills the grant, and nobody can help it.
             let harmless = world.provider.grace > 0 && world.provider.siblings != Some(crate::provider::Siblings::Retire);
-            if !std::mem::take(&mut first) && !harmless {
+            // What was refused is not sent twice.
+            if !harmless && !first || !gave {
                 return Answer::InvalidGrant;
             }
-            let answer = world.redeem(&text, task);
+            let answer = if std::mem::take(&mut first) { world.redeem(&text, task) } else { world.redeem_unheard(&text, task) };
+            gave = matches!(answer, Answer::Given(_));
             world.tell(|| format!("the provider answers {text} of task {task}: {answer:?}"));
             world.judge_step();
             answer
         };
         let answer = send(&self.sim, Part::Provider, redeem, |world, answer| world.answer_missed(&answer)).await;
+        {
+            let mut world = self.sim.world();
+            let spent = world.provider.tokens[presented].retired_at.is_some();
+            let nothing_done = matches!(answer, Ok(Answer::Busy(_) | Answer::InvalidClient) | Err(Lost::Refused)) && !spent;
+            if nothing_done || matches!(answer, Ok(Answer::Given(_) | Answer::InvalidGrant)) {
+                *world.judge.troubles.entry(presented).or_default() -= 1;
+            }
+        }
         let error = match answer {
             Ok(Answer::Given(given)) => {
                 let identity = if given.proved {
@@ -541,12 +558,11 @@ impl Refreshes for Ports {
                 source: None,
             },
             Ok(Answer::InvalidClient) => ProviderError::Misconfigured { code: "invalid_client".to_owned() },
-            Ok(Answer::Failed) => ProviderError::Unavailable { status: Some(502), retry_after: None, source: None },
+            Ok(Answer::Failed) => ProviderError::AnswerLost { source: None }, // as 502 is classified
             Ok(Answer::Nonsense) => ProviderError::AnswerInvalid { why: "scripted" },
             Err(Lost::Refused) => ProviderError::Unavailable { status: None, retry_after: None, source: None },
             Err(Lost::Unknown) => ProviderError::AnswerLost { source: None },
         };
-        *self.sim.world().judge.troubles.entry(presented).or_default() += 1;
         Err(error)
     }
 }

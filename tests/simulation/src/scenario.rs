@@ -177,7 +177,7 @@ fn authorization(at: usize, world: &mut World, connection: &Connection) -> Autho
     let in_use = world.rng.chance(700);
     let last_used_at = in_use.then(|| moment(-60_000));
     let refreshed_at = access_expires_at - lifetime;
-    let life = schedule::Life { authorized_at: refreshed_at, refreshed_at, access_expires_at, last_used_at, refreshable: true };
+    let life = schedule::Life { authorized_at: refreshed_at, refreshed_at, access_expires_at, handed_out: in_use, refreshable: true };
     Authorization {
         organization: organization(),
         connection: connection_id(),
@@ -538,6 +538,7 @@ impl Player {
 
 async fn work_on(node: &Node, id: u64, work: Work, call: &Call, directory: &Directory, shards: &Shards) {
     let ports = &node.ports;
+    ports.forget_reads.store(false, Ordering::Relaxed);
     *ports.last_read.lock().unwrap_or_else(PoisonError::into_inner) = None;
     let id_of = |at: usize| ports.sim.world().store.records[at].is.id.clone();
     match work {

@@ -3,7 +3,6 @@
 
 use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status};
 use shared::domain::flow::FlowOutcome;
-use shared::domain::schedule::NOTED_EVERY;
 use shared::ports::flows::{FlowClaim, Renewal};
 use shared::ports::store::{
     Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart,
@@ -94,6 +93,8 @@ impl World {
                 }
             }
             self.take(at, lease, skew);
+            let until = self.store.records[at].is.lease.as_ref().map(|lease| seconds(lease.until));
+            self.store.records[at].is.due_at = until;
             self.judge_step();
             return Some(self.seen_by(at, skew));
         }
@@ -126,9 +127,9 @@ impl World {
         let at = self.index_of(&claimed.id);
         let Some(lease) = &claimed.lease else { return Committed::Superseded };
         let record = &self.store.records[at];
-        let holds = record.is.lease.as_ref().is_some_and(|held| held.owner == lease.owner) || !self.guards(Guard::CommitLease);
-        let unchanged = record.is.version == claimed.version || !self.guards(Guard::CommitVersion);
-        let active = record.is.status == Status::Active || !self.guards(Guard::CommitStatus);
+        let holds = record.is.lease.as_ref().is_some_and(|held| held.owner == lease.owner) || !self.guards(Guard::Commit);
+        let unchanged = record.is.version == claimed.version || !self.guards(Guard::Commit);
+        let active = record.is.status == Status::Active || !self.guards(Guard::Commit);
         if holds && unchanged && active {
             self.store_commit(at, claimed.generation, commit);
             let record = &mut self.store.records[at];
@@ -242,8 +243,7 @@ impl World {
     pub fn mark_used(&mut self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) {
         let at = self.index_of(&read.id);
         let is = &mut self.store.records[at].is;
-        let noted = is.last_used_at.is_some_and(|used| used > now.saturating_sub(NOTED_EVERY));
-        if is.status != Status::Active || noted || (due_at.is_some() && is.version != read.version) {
+        if is.status != Status::Active || is.use_is_noted(now) || (due_at.is_some() && is.version != read.version) {
             return;
         }
         is.last_used_at = Some(now);

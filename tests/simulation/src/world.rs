@@ -66,12 +66,8 @@ pub enum Guard {
     TakeoverDoubt,
     /// Leases are kept in the table's time, not in the workers'.
     LeaseTime,
-    /// A commit needs the lease.
-    CommitLease,
-    /// A commit needs the version.
-    CommitVersion,
-    /// A commit needs the status.
-    CommitStatus,
+    /// A commit needs the lease, the version and the status; each alone catches what the others miss.
+    Commit,
     /// A commit recognizes its own earlier effect.
     CommitOwn,
     /// A repair needs the generation.
@@ -90,29 +86,6 @@ pub enum Guard {
     RescueKeeps,
     /// What begins a revocation takes the lease away.
     RevokeLease,
-}
-
-impl Guard {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::ClaimLease,
-        Self::ClaimVersion,
-        Self::ClaimOwn,
-        Self::TakeoverDoubt,
-        Self::LeaseTime,
-        Self::CommitLease,
-        Self::CommitVersion,
-        Self::CommitStatus,
-        Self::CommitOwn,
-        Self::RepairGeneration,
-        Self::RepairStatus,
-        Self::RepairBusy,
-        Self::ReleaseLease,
-        Self::ReleaseDoubt,
-        Self::EndAsRead,
-        Self::RescueKeeps,
-        Self::RevokeLease,
-    ];
 }
 
 /// The world of one schedule.

@@ -1,9 +1,14 @@
+use std::sync::Arc;
+
 use time::Duration;
 
+use super::super::Table;
 use super::support::*;
 use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::schedule::shard;
+use crate::ports::clock::Clock;
 use crate::ports::store::{Committed, DueClaim, DueItem, DueQueue, RefreshFailure, RefreshStore, Repair, Rescued, RevocationStore};
+use crate::system::SystemClock;
 
 #[tokio::test]
 async fn a_claim_needs_the_version_as_read_and_no_live_lease() {
@@ -16,6 +21,8 @@ async fn a_claim_needs_the_version_as_read_and_no_live_lease() {
     let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
     assert_eq!(claimed.lease, Some(lease("a")));
     assert_eq!((claimed.version, claimed.outcome_unknown_since), (1, None));
+    let due = lease("a").until.replace_nanosecond(0).unwrap();
+    assert_eq!(claimed.due_at, Some(due), "if nothing else is heard of it");
     assert!(table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().is_some(), "an answer was lost");
     assert!(table.claim_refresh(&read, &lease("b"), NOW).await.unwrap().is_none());
     assert!(table.claim_refresh(&claimed, &lease("b"), NOW).await.unwrap().is_none());
@@ -169,10 +176,12 @@ async fn a_due_item_is_claimed_without_a_read() {
     assert_eq!(calls.take(), 1);
     assert!(matches!(table.claim_due(&item, &live, then).await.unwrap(), DueClaim::Claimed(_)), "an answer was lost");
     assert!(matches!(table.claim_due(&item, &lease("b"), then).await.unwrap(), DueClaim::Otherwise(Some(_))));
-    // The holder dies.
+    // The holder dies. That is for whoever knows what the rescue queue holds.
     let later = then + Duration::minutes(2);
-    let taken = table.claim_due(&item, &lease("b"), later).await.unwrap();
-    assert!(matches!(taken, DueClaim::Claimed(claimed) if claimed.outcome_unknown_since == Some(later)));
+    let DueClaim::Otherwise(Some(abandoned)) = table.claim_due(&item, &lease("b"), later).await.unwrap() else { panic!() };
+    assert_eq!(abandoned.lease, Some(live));
+    let taken = table.claim_refresh(&abandoned, &lease("b"), later).await.unwrap().unwrap();
+    assert_eq!(taken.outcome_unknown_since, Some(later));
 
     let missing = DueItem { authorization: id(9), ..item.clone() };
     assert!(matches!(table.claim_due(&missing, &lease("b"), later).await.unwrap(), DueClaim::Otherwise(None)));
@@ -282,4 +291,37 @@ async fn a_record_that_does_not_open_is_noted_once_put_off_and_otherwise_left_as
     assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Stored));
     assert!(!table.quarantine(&read, NOW, tomorrow).await.unwrap(), "that generation is gone");
     assert!(table.quarantine(&reread(&table, &read).await, NOW, tomorrow).await.unwrap());
+}
+
+#[tokio::test]
+async fn workers_whose_clocks_differ_agree_on_when_a_lease_ends() {
+    let (table, _) = table().await;
+    // The emulation tells the real time, so this is how far ahead or behind a worker's clock is.
+    let skewed = |skew| table.clone().with_clock(Arc::new(Skewed(skew))).in_its_own_time();
+    let (ahead, behind) = (skewed(Duration::minutes(5)), skewed(Duration::minutes(-5)));
+    let read = stored(&ahead, authorization("org_1", 1)).await;
+    reread(&behind, &read).await; // has heard the table's time by now
+    let lease = |clock: &Table, owner: &str| Lease { owner: owner.to_owned(), until: clock.clock.now() + Duration::seconds(30) };
+    let claimed = behind.claim_refresh(&read, &lease(&behind, "a"), behind.clock.now()).await.unwrap().unwrap();
+    assert!(claimed.is_leased(behind.clock.now()));
+
+    let seen = reread(&ahead, &read).await;
+    assert!(seen.is_leased(ahead.clock.now()) && !seen.is_leased(ahead.clock.now() + Duration::minutes(1)));
+    assert!(ahead.claim_refresh(&seen, &lease(&ahead, "b"), ahead.clock.now()).await.unwrap().is_none());
+    let later = ahead.clock.now() + Duration::minutes(1);
+    assert!(ahead.claim_refresh(&seen, &lease(&ahead, "b"), later).await.unwrap().is_some(), "a minute later it has ended");
+}
+
+/// The real time, and a bit.
+struct Skewed(Duration);
+
+#[async_trait::async_trait]
+impl Clock for Skewed {
+    fn now(&self) -> time::OffsetDateTime {
+        SystemClock.now() + self.0
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        SystemClock.sleep(duration).await;
+    }
 }

@@ -183,7 +183,7 @@ impl CompleteFlow {
         identity: Identity,
         prepared: Prepared,
     ) -> Result<Authorization, Unstored> {
-        let Prepared { sealer, salts, new_id, attempt, renewing } = prepared;
+        let Prepared { sealer, salts, new_id, attempt, mut renewing } = prepared;
         let unsealed = |error: CipherError| {
             log(call, "tokens were not sealed", &error);
             Unstored { failure: FlowFailure::Internal, known: true }
@@ -200,9 +200,7 @@ impl CompleteFlow {
             );
             match stored.await {
                 Some(Ok(Renewal::Stored)) => {
-                    if let Some(old) = renewing.filter(|old| old.status != Status::Active) {
-                        announce(call, self.index.as_ref(), &old, "active", None).await;
-                    }
+                    self.announce_renewed(call, renewing.as_ref()).await;
                     return Ok(authorization);
                 }
                 Some(Ok(Renewal::Changed(None))) => return Err(Unstored { failure: FlowFailure::AuthorizationNotFound, known: true }),
@@ -211,15 +209,25 @@ impl CompleteFlow {
                     let again = sealer.reserve().and_then(|a| Ok([a, sealer.reserve()?]));
                     let sealed = again.and_then(|salts| seal(sealer.as_ref(), salts, &authorization, tokens));
                     authorization.credential = Some(sealed.map_err(unsealed)?);
+                    renewing = Some(*now);
                 }
                 Some(Err(error)) => log(call, "authorization is not stored yet", &error),
                 None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store an authorization"),
             }
             if self.clock.now() + wait >= give_up {
-                return self.look_again(call, flow, authorization).await;
+                let found = self.look_again(call, flow, authorization).await?;
+                self.announce_renewed(call, renewing.as_ref()).await;
+                return Ok(found);
             }
             self.clock.sleep(wait).await;
             wait = (wait * 2_i32).min(Duration::seconds(1));
+        }
+    }
+
+    /// An authorization that had ended, as it was last seen, is active again.
+    async fn announce_renewed(&self, call: &Call, before: Option<&Authorization>) {
+        if let Some(ended) = before.filter(|before| before.status != Status::Active) {
+            announce(call, self.index.as_ref(), ended, "active", None).await;
         }
     }
 
