@@ -320,8 +320,9 @@ async fn a_refresh_that_was_taken_over_before_it_was_stored_is_rescued_and_not_d
     world.aws().observe(Some(Arc::clone(&held) as _));
     let takeover = async {
         held.arrived.notified().await;
-        world.pass(Duration::seconds(31));
-        olivia.token(&id, fl_1()).await.refused(409, "needs_reauthorization");
+        world.pass(Duration::seconds(41));
+        olivia.token(&id, fl_1()).await.refused(503, "provider_unavailable");
+        assert_eq!(world.run_schedule().await["needs_reauthorization"], 1, "the rescue queue is empty, so it is tried once more");
         held.opened.notify_one();
     };
     let (overtaken, ()) = tokio::join!(olivia.token(&id, fl_1()), takeover);
@@ -339,13 +340,14 @@ async fn a_refresh_that_was_taken_over_before_it_was_stored_is_rescued_and_not_d
 }
 
 #[tokio::test]
-async fn a_rescue_makes_an_authorization_active_that_a_takeover_had_given_up() {
+async fn nobody_presents_a_spent_token_whose_successor_is_in_the_rescue_queue() {
     let (provider, world, olivia, id) = bound().await;
     let handed_out = rescued(&world, &olivia, &id).await;
+    let refreshes = provider.seen().refreshes;
     world.pass(Duration::seconds(31));
-    olivia.token(&id, fl_1()).await.refused(409, "needs_reauthorization");
-    let entry = olivia.one(&id).await;
-    assert_eq!((&entry["status"], &entry["reason"]), (&json!("needs_reauthorization"), &json!("outcome_unknown")));
+    olivia.token(&id, fl_1()).await.refused(503, "provider_unavailable");
+    assert_eq!(provider.seen().refreshes, refreshes);
+    assert_eq!(olivia.one(&id).await["status"], "active");
     let report = world.run_schedule().await;
     assert_eq!((&report["rescued"], &report["failed"]), (&json!(1), &json!(0)));
     works_again(&world, &olivia, &id, &handed_out).await;

@@ -210,11 +210,7 @@ impl RefreshStore for Table {
 
 /// Takes the lease of an active record.
 fn claiming(key: Key, owner: &str, until: OffsetDateTime) -> Change {
-    Change::of(key)
-        .set("lease_owner", s(owner))
-        .set("lease_until", millis(until))
-        .when("#status = :active")
-        .value(":active", s("active"))
+    Change::of(key).set("lease_owner", s(owner)).set("lease_until", millis(until)).when("#status = :active").value(":active", s("active"))
 }
 
 /// Stores a refreshed credential as the generation after `generation`, and ends the lease.

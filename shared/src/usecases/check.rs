@@ -152,7 +152,8 @@ impl Check {
             }
             let now = self.clock.now();
             let frozen = self.refresher.traffic.frozen(&connection.id).is_some();
-            if frozen || present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
+            let left_to_the_schedule = present.lease.is_some() && !present.is_leased(now) && !may_claim(connection, &present, now);
+            if frozen || left_to_the_schedule || present.failed_attempts > failed_attempts || !call.has(REFRESH_TIME, now) {
                 return Ok((present, Some("provider_unavailable")));
             }
             let claimed = if may_claim(connection, &present, now) {

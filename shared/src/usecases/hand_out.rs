@@ -181,7 +181,14 @@ impl HandOut {
             if let Some(frozen) = self.refresher.traffic.frozen(&connection.id) {
                 return self.make_do(call, &read, Some(frozen.until - now)).await;
             }
-            let claim = if !may_claim(connection, &read, now) { Ok(None) } else { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await };
+            if read.lease.is_some() && !read.is_leased(now) && !may_claim(connection, &read, now) {
+                return self.make_do(&read, None).await;
+            }
+            let claim = if !may_claim(connection, &read, now) {
+                Ok(None)
+            } else {
+                self.store.claim_refresh(&read, &self.refresher.lease()?, now).await
+            };
             let claimed = match claim {
                 Ok(claimed) => claimed,
                 // A table that takes no writes does not withhold a valid token.

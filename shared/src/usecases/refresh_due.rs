@@ -260,13 +260,7 @@ impl RefreshDue {
         }
     }
 
-    async fn refresh(
-        &self,
-        call: &Call,
-        directory: &Directory,
-        claimed: &Authorization,
-        taken_over: bool,
-    ) -> Result<Done, Unavailable> {
+    async fn refresh(&self, call: &Call, directory: &Directory, claimed: &Authorization, taken_over: bool) -> Result<Done, Unavailable> {
         if !claimed.is_refreshable() {
             return Ok(if claimed.access_expires_at <= self.clock.now() {
                 ended(&self.refresher.end(call, claimed, Reason::NoRefreshToken).await)

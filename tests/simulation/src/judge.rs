@@ -125,9 +125,8 @@ impl World {
     /// Whether the successors of a token were lost in a way that no grace helps against.
     fn is_excused(&self, retired: usize) -> bool {
         let children = || self.provider.tokens.iter().filter(|token| token.replaced == Some(retired));
-        let hopeless = children().any(|token| {
-            self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks))
-        });
+        let hopeless =
+            children().any(|token| self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks)));
         hopeless || self.judge.troubles.get(&retired).is_some_and(|troubles| *troubles >= 2)
     }
 

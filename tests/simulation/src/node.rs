@@ -403,7 +403,11 @@ impl RescueDrain for Ports {
 
 #[async_trait]
 impl RevocationStore for Ports {
-    async fn authorization_to_revoke(&self, organization: &OrganizationId, id: &AuthorizationId) -> Result<Option<Authorization>, Unavailable> {
+    async fn authorization_to_revoke(
+        &self,
+        organization: &OrganizationId,
+        id: &AuthorizationId,
+    ) -> Result<Option<Authorization>, Unavailable> {
         self.authorization(organization, id).await
     }
 

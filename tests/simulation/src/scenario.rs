@@ -295,8 +295,12 @@ pub fn run(seed: u64, without: Option<Guard>, trace: bool) -> Outcome {
     }
     let facts = format!(
         "skews {skews:?} rotates {} grace {} detects {} siblings {:?} revokes by retired {} weather {:?}",
-        world.provider.rotates, world.provider.grace, world.provider.detects_reuse, world.provider.siblings,
-        world.provider.revokes_by_retired, world.weather
+        world.provider.rotates,
+        world.provider.grace,
+        world.provider.detects_reuse,
+        world.provider.siblings,
+        world.provider.revokes_by_retired,
+        world.weather
     );
     world.tell(|| facts);
     let mut shards: Vec<u32> = world.store.records.iter().map(|record| schedule::shard(&record.is.id)).collect();
@@ -338,10 +342,8 @@ impl Player {
             let next_begin = plan.peek().map(|(at, ..)| *at);
             let next_end = self.deadlines.values().min().copied();
             let next_event = self.sim.world().events.next_at();
-            let Some(next) = [next_begin, next_end, next_event.filter(|_| !self.tasks.is_empty() || next_begin.is_some())]
-                .into_iter()
-                .flatten()
-                .min()
+            let Some(next) =
+                [next_begin, next_end, next_event.filter(|_| !self.tasks.is_empty() || next_begin.is_some())].into_iter().flatten().min()
             else {
                 return;
             };
@@ -510,9 +512,8 @@ impl Player {
             Status::NeedsReauthorization(_) | Status::Deleted => true,
             Status::Revoking => false,
         };
-        world.store.queue.is_empty() && world.store.records.iter().enumerate().all(|(at, record)| {
-            rest(record.is.status, world.judge.proved.contains(&at))
-        })
+        world.store.queue.is_empty()
+            && world.store.records.iter().enumerate().all(|(at, record)| rest(record.is.status, world.judge.proved.contains(&at)))
     }
 
     fn outcome(self) -> Outcome {

@@ -4,9 +4,7 @@
 use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status};
 use shared::domain::flow::FlowOutcome;
 use shared::ports::flows::{FlowClaim, Renewal};
-use shared::ports::store::{
-    Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart,
-};
+use shared::ports::store::{Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart};
 use time::{Duration, OffsetDateTime};
 
 use crate::world::{Guard, World};

@@ -59,10 +59,13 @@ impl World {
         fate.arrives = !rng.chance(weather.requests_lost);
         fate.returns = !rng.chance(weather.answers_lost);
         if rng.chance(weather.duplicated) {
-            fate.again_after = Some(rng.within(0, match part {
-                Part::Provider => 800,
-                Part::Table | Part::Queue | Part::Keys => 45_000,
-            }));
+            fate.again_after = Some(rng.within(
+                0,
+                match part {
+                    Part::Provider => 800,
+                    Part::Table | Part::Queue | Part::Keys => 45_000,
+                },
+            ));
         }
         Ok(fate)
     }
