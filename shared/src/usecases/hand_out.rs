@@ -182,7 +182,7 @@ impl HandOut {
                 return self.make_do(call, &read, Some(frozen.until - now)).await;
             }
             if read.lease.is_some() && !read.is_leased(now) && !may_claim(connection, &read, now) {
-                return self.make_do(&read, None).await;
+                return self.make_do(call, &read, None).await;
             }
             let claim = if !may_claim(connection, &read, now) {
                 Ok(None)
@@ -214,7 +214,7 @@ impl HandOut {
             read = match self.store.authorization(&caller.organization, &request.authorization).await {
                 Ok(again) => again.ok_or(HandOutError::NotBound)?,
                 // Nor does one that cannot be read a second time.
-                Err(error) => return self.make_do(&read, None).await.map_err(|_| error.into()),
+                Err(error) => return self.make_do(call, &read, None).await.map_err(|_| error.into()),
             };
         }
     }
