@@ -60,6 +60,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// How often the schedule runs; only when invoked if absent.
     pub refresh_every: Option<Duration>,
+    /// How long an identity provider may take; as long as in Lambda if absent.
+    pub provider_time: Option<Duration>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The randomness.
@@ -95,6 +97,7 @@ impl Options {
             secrets: Vec::new(),
             data: None,
             refresh_every: None,
+            provider_time: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             apart: None,
@@ -187,6 +190,7 @@ impl Stack {
             development: true,
             region: None,
             endpoint_url: None,
+            provider_time: options.provider_time,
         };
         let wire = async |application: &'static str, settings: Settings, needs: &[Need]| {
             let sdk = sdk.to_builder().app_name(AppName::new(application)?).build();

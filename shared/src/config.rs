@@ -23,6 +23,9 @@ pub struct Settings {
     pub region: Option<String>,
     /// `AWS_ENDPOINT_URL`, in development only.
     pub endpoint_url: Option<String>,
+    /// How long an identity provider may take in all, if not ten seconds. No variable says so: it is for tests of providers that never
+    /// answer.
+    pub provider_time: Option<std::time::Duration>,
 }
 
 /// Names that are not set.
@@ -52,6 +55,7 @@ impl Settings {
             development,
             region: variable("AWS_REGION"),
             endpoint_url: variable("AWS_ENDPOINT_URL").filter(|_| development),
+            provider_time: None,
         }
     }
 

@@ -113,7 +113,9 @@ impl Wiring {
         let (directory, readable) = futures_util::future::join(directories.directory(), readable).await;
         let directory = directory?;
         readable?;
-        let http = Http::new(Egress::new(settings.development || directory.environment == Environment::Staging))?;
+        let mut egress = Egress::new(settings.development || directory.environment == Environment::Staging);
+        egress.total_timeout = settings.provider_time.unwrap_or(egress.total_timeout);
+        let http = Http::new(egress)?;
         let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
         Ok(Self {
             settings,

@@ -51,6 +51,12 @@ pub enum Mood {
     Page,
     /// Something in front of its token endpoint breaks the answer off; nothing changes.
     BrokenOff,
+    /// Its token endpoint never answers; nothing changes.
+    Silent,
+    /// Its token endpoint does what it is asked, and the answer is lost on the way.
+    Lost,
+    /// The same, and a gateway says 504 instead.
+    LostBehindGateway,
 }
 
 /// Who signs in, and what is said about them.
@@ -322,11 +328,9 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
         Mood::Refusing(error) => return refusal(error),
         Mood::Overloaded(seconds) => return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())]).into_response(),
         Mood::Page => return (StatusCode::OK, "<!doctype html><title>Back soon</title>").into_response(),
-        Mood::BrokenOff => {
-            let cut = futures_util::stream::iter([Ok("{\"access_token\":"), Err(std::io::Error::other("cut"))]);
-            return Response::new(axum::body::Body::from_stream(cut));
-        }
-        Mood::Well | Mood::Garbled => {}
+        Mood::BrokenOff => return broken_off(),
+        Mood::Silent => std::future::pending().await,
+        Mood::Well | Mood::Garbled | Mood::Lost | Mood::LostBehindGateway => {}
     }
     let basic = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Basic "));
     let is_ours = |secret: &String| basic == Some(STANDARD.encode(format!("{CLIENT_ID}:{secret}")).as_str());
@@ -351,7 +355,17 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
     };
     inner.take_a_while().await;
     let answer = inner.answer(&script, &code);
-    if script.mood == Mood::Garbled { (StatusCode::OK, "<html>").into_response() } else { Json(answer).into_response() }
+    match script.mood {
+        Mood::Garbled => (StatusCode::OK, "<html>").into_response(),
+        Mood::Lost => broken_off(),
+        Mood::LostBehindGateway => (StatusCode::GATEWAY_TIMEOUT, "<html>").into_response(),
+        _ => Json(answer).into_response(),
+    }
+}
+
+fn broken_off() -> Response {
+    let cut = futures_util::stream::iter([Ok("{\"access_token\":"), Err(std::io::Error::other("cut"))]);
+    Response::new(axum::body::Body::from_stream(cut))
 }
 
 impl Inner {

@@ -59,6 +59,8 @@ pub struct Setup {
     pub entropy: Option<Arc<dyn Entropy>>,
     /// Each function by itself, as deployed with these parameters; together if absent.
     pub apart: Option<Parameters>,
+    /// How long an identity provider may take; ten seconds if absent.
+    pub provider_time: Option<std::time::Duration>,
 }
 
 /// A caller of the API. Its token is minted for each call, so it never expires by the clock.
@@ -133,9 +135,14 @@ impl World {
 
     /// The same, with the connection changed.
     pub async fn with_connection(provider: &Provider, connection: Value) -> Self {
-        let add = move |directory: &mut Value, _| directory["connections"].as_array_mut().unwrap().push(connection.clone());
+        Self::with(Self::setup(provider, connection)).await
+    }
+
+    /// How that world differs from the demonstration.
+    #[must_use]
+    pub fn setup(provider: &Provider, connection: Value) -> Setup {
         let client_secrets = vec![("conn_scripted".to_owned(), provider::CLIENT_SECRET.to_owned())];
-        Self::with(Setup { directory: Some(Box::new(add)), client_secrets, clock: Some(provider.clock()), ..Setup::default() }).await
+        Setup { directory: Some(adding(vec![connection])), client_secrets, clock: Some(provider.clock()), ..Setup::default() }
     }
 
     /// A world that differs from it.
@@ -148,6 +155,7 @@ impl World {
             options.witness = Some(canary.witness());
             options.clock = Arc::clone(&clock) as _;
             options.secrets.clone_from(&setup.secrets);
+            options.provider_time = setup.provider_time;
             if let Some(entropy) = &setup.entropy {
                 options.entropy = Arc::clone(entropy);
             }

@@ -283,6 +283,62 @@ async fn a_refresh_that_the_table_does_not_take_is_handed_out_and_rescued_by_the
 }
 
 #[tokio::test]
+async fn a_refresh_that_neither_the_table_nor_the_queue_takes_at_first_is_not_given_up() {
+    let (provider, world, olivia, id) = bound().await;
+    world.pass(Duration::HOUR);
+    let (clock, queue) = (Arc::clone(&world.clock), Arc::new(AtomicUsize::new(0)));
+    let asked = Arc::clone(&queue);
+    observe(
+        &world,
+        Rule(move |call: &Call<'_>| {
+            if commits(call) {
+                clock.advance(Duration::seconds(3));
+                return Ruling::Refuse(down());
+            }
+            // The queue is down for as long as one request to it lasts.
+            if call.operation == "SendMessage" && asked.fetch_add(1, Ordering::SeqCst) < SDK_ATTEMPTS {
+                return Ruling::Refuse(down());
+            }
+            Ruling::Pass
+        }),
+    );
+    let handed_out = olivia.token(&id, fl_1()).await.is(200);
+    world.aws().observe(None);
+    assert!(queue.load(Ordering::SeqCst) > SDK_ATTEMPTS, "the queue was asked again");
+    let report = world.run_schedule().await;
+    assert_eq!((&report["rescued"], &report["failed"]), (&json!(1), &json!(0)));
+    works_again(&world, &olivia, &id, &handed_out).await;
+    assert_eq!((provider.seen().refreshes, provider.seen().revocations), (4, 0));
+}
+
+/// Somebody took the lease of a refresh over that could not be stored for half a minute. Its tokens are the only ones that work.
+#[tokio::test]
+async fn a_refresh_that_was_taken_over_before_it_was_stored_is_rescued_and_not_dropped() {
+    let (provider, world, olivia, id) = bound().await;
+    world.pass(Duration::HOUR);
+    let held = Held::new(commits);
+    world.aws().observe(Some(Arc::clone(&held) as _));
+    let takeover = async {
+        held.arrived.notified().await;
+        world.pass(Duration::seconds(31));
+        olivia.token(&id, fl_1()).await.refused(409, "needs_reauthorization");
+        held.opened.notify_one();
+    };
+    let (overtaken, ()) = tokio::join!(olivia.token(&id, fl_1()), takeover);
+    overtaken.refused(409, "needs_reauthorization");
+    assert_eq!(olivia.one(&id).await["reason"], "outcome_unknown");
+    let report = world.run_schedule().await;
+    assert_eq!((&report["rescued"], &report["failed"]), (&json!(1), &json!(0)));
+    let entry = olivia.one(&id).await;
+    assert_eq!((&entry["status"], &entry["reason"]), (&json!("active"), &Value::Null));
+    let token = olivia.token(&id, fl_1()).await.is(200);
+    assert_eq!((&token["generation"], &token["degraded"]), (&json!(2), &json!(false)));
+    world.pass(Duration::HOUR);
+    assert_eq!(olivia.token(&id, fl_1()).await.is(200)["generation"], 3, "at a provider that takes each refresh token once");
+    assert_eq!(provider.seen().revocations, 0);
+}
+
+#[tokio::test]
 async fn a_rescue_makes_an_authorization_active_that_a_takeover_had_given_up() {
     let (provider, world, olivia, id) = bound().await;
     let handed_out = rescued(&world, &olivia, &id).await;

@@ -134,7 +134,7 @@ async fn a_workflow_is_bound_gets_tokens_and_they_are_renewed_on_demand_and_by_s
     assert_eq!(entry["created_at"], now);
 
     assert_eq!(world.run_schedule().await["due"], 0, "nothing is due yet");
-    world.pass(Duration::minutes(57));
+    world.pass(Duration::minutes(58));
     let nothing = json!({ "due": 1, "refreshed": 1, "needs_reauthorization": 0, "deferred": 0, "skipped": 0, "revoked": 0, "rescued": 0, "failed": 0 });
     assert_eq!(world.run_schedule().await, nothing, "the schedule renews what is in use before it ends");
     let third = olivia.token(&id, json!({ "workflow_id": "fl_nightly" })).await.is(200);

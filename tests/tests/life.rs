@@ -411,7 +411,7 @@ async fn a_scheduled_refresh_costs_two_writes_and_one_token_request() {
     assert_eq!(world.run_schedule().await["due"], 0);
     let idle = world.calls() - before;
     olivia.token(&id, fl_1()).await.is(200);
-    world.pass(Duration::seconds(61));
+    world.pass(Duration::seconds(60));
     let (before, asked) = (world.calls(), world.provider().token_requests);
     assert_eq!(world.run_schedule().await["refreshed"], 1);
     let spent = world.calls() - before;

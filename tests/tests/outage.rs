@@ -5,13 +5,21 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::provider::{Mood, Provider};
-use tests::{Caller, Expect as _, World};
+use tests::{Caller, Expect as _, Setup, World};
 use time::Duration;
+
+/// How long a provider that never answers is waited for. Ten seconds would be waited for in earnest.
+const NOT_LONG: std::time::Duration = std::time::Duration::from_millis(150);
 
 /// Authorizations of Olivia at the scripted provider, each in use by a workflow of its own.
 async fn in_use(number: usize) -> (Provider, World, Caller, Vec<String>) {
+    in_use_within(number, None).await
+}
+
+async fn in_use_within(number: usize, provider_time: Option<std::time::Duration>) -> (Provider, World, Caller, Vec<String>) {
     let provider = Provider::start().await;
-    let world = World::with_provider(&provider).await;
+    let setup = World::setup(&provider, provider.connection("conn_scripted"));
+    let world = World::with(Setup { provider_time, ..setup }).await;
     let olivia = world.olivia();
     let mut ids = Vec::new();
     for index in 0..number {
@@ -35,13 +43,15 @@ async fn half_an_hour_of_any_outage_ends_no_authorization_and_is_over_when_it_is
         Mood::Overloaded(20),
         Mood::Page,
         Mood::BrokenOff,
+        Mood::Silent,
         Mood::Refusing("invalid_client"),
         Mood::Refusing("unauthorized_client"),
         Mood::Refusing("temporarily_unavailable"),
         Mood::Refusing("server_error"),
+        Mood::Refusing("unsupported_grant_type"),
         Mood::Refusing("invalid_request"),
     ] {
-        let (provider, world, olivia, ids) = in_use(2).await;
+        let (provider, world, olivia, ids) = in_use_within(2, (mood == Mood::Silent).then_some(NOT_LONG)).await;
         // Half of the outage falls into the life of the tokens.
         world.pass(Duration::minutes(45));
         provider.feels(mood);
@@ -135,6 +145,50 @@ async fn a_provider_that_forgot_everybody_ends_five_authorizations_and_not_fifty
     assert_eq!(renewed, 15);
     assert_eq!(statuses(&olivia).await.iter().filter(|status| *status == "active").count(), 15);
     assert_eq!(ids.len(), 20);
+}
+
+/// A provider without a grace that spends refresh tokens while its answers are lost: what is then true is told, and only after it was
+/// tried once more.
+#[tokio::test]
+async fn an_answer_that_is_lost_without_a_grace_is_told_as_such_after_one_more_try() {
+    for mood in [Mood::Lost, Mood::LostBehindGateway, Mood::Garbled] {
+        let (provider, world, olivia, ids) = in_use(1).await;
+        let body = json!({ "workflow_id": "fl_0" });
+        world.pass(Duration::minutes(59));
+        provider.feels(mood);
+        let asked = provider.seen().refreshes;
+        assert_eq!(world.run_schedule().await["deferred"], 1, "{mood:?}");
+        provider.feels(Mood::Well);
+        let entry = olivia.one(&ids[0]).await;
+        assert_eq!((&entry["status"], &entry["reason"]), (&json!("active"), &Value::Null), "{mood:?}: its fate is unknown");
+        // Within the next minute it comes again, and by then the provider has words for it.
+        world.pass(Duration::minutes(1));
+        assert_eq!(world.run_schedule().await["needs_reauthorization"], 1, "{mood:?}");
+        assert_eq!(provider.seen().refreshes - asked, 2, "{mood:?}: once more, and not again");
+        let entry = olivia.one(&ids[0]).await;
+        assert_eq!((&entry["status"], &entry["reason"]), (&json!("needs_reauthorization"), &json!("outcome_unknown")), "{mood:?}");
+        assert_eq!(olivia.token(&ids[0], body).await.refused(409, "needs_reauthorization")["reason"], "outcome_unknown");
+        world.pass(Duration::days(1));
+        assert_eq!(world.run_schedule().await["due"], 0);
+        assert_eq!(provider.seen().refreshes - asked, 2);
+    }
+}
+
+/// Where nothing was spent, the same doubt comes to nothing.
+#[tokio::test]
+async fn an_answer_that_was_lost_before_the_provider_did_anything_costs_nothing() {
+    let (provider, world, olivia, ids) = in_use(1).await;
+    world.pass(Duration::minutes(59));
+    provider.feels(Mood::BrokenOff);
+    assert_eq!(world.run_schedule().await["deferred"], 1);
+    provider.feels(Mood::Well);
+    world.pass(Duration::minutes(1));
+    assert_eq!(world.run_schedule().await["refreshed"], 1);
+    // The doubt is gone with the success: what ends it later is told as what it is.
+    provider.end_grants();
+    world.pass(Duration::HOUR);
+    let refused = olivia.token(&ids[0], json!({ "workflow_id": "fl_0" })).await.refused(409, "needs_reauthorization");
+    assert_eq!(refused["reason"], "invalid_grant");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::caller::Person;
 use super::connection::Connection;
 use super::ids::{AuthorizationId, ConnectionId, OrganizationId};
+use super::schedule::NOTED_EVERY;
 use super::scopes::Scopes;
 
 /// For how long a deleted id still answers `204` to a repeated DELETE (contract section 8).
@@ -214,6 +215,18 @@ impl Authorization {
     #[must_use]
     pub fn is_fresh(&self, now: OffsetDateTime, min_ttl: Duration) -> bool {
         self.access_expires_at >= now.saturating_add(min_ttl) && self.access_expires_at > now
+    }
+
+    /// When the access token was asked for.
+    #[must_use]
+    pub fn issued_at(&self) -> OffsetDateTime {
+        self.access_expires_at.saturating_sub(self.access_lifetime)
+    }
+
+    /// Whether a use of this very access token was noted within [`NOTED_EVERY`].
+    #[must_use]
+    pub fn use_is_noted(&self, now: OffsetDateTime) -> bool {
+        self.last_used_at.is_some_and(|noted| noted >= self.issued_at() && now < noted.saturating_add(NOTED_EVERY))
     }
 
     /// The scopes that bound workflows require.

@@ -8,9 +8,11 @@ use super::ids::AuthorizationId;
 
 /// How many shards the due index has. Rules divide them among runs; the number is part of the table's format.
 pub const SHARDS: u32 = 32;
-/// An access token in use is renewed this long before its end, so that workflows find it fresh.
-const MARGIN: Duration = Duration::minutes(5);
-/// How often the use of an authorization is noted: a write on every hand-out would cost more than the hand-out.
+/// An access token in use is renewed this long before its end, so that workflows find it fresh: the minute that a hand-out asks for
+/// unless told otherwise, and the minute until the next scheduled run. More would be waste: a minute of it is one refresh in sixty.
+const MARGIN: Duration = Duration::minutes(2);
+/// How often the use of one access token is noted: a write on every hand-out would cost more than the hand-out. The first hand-out
+/// of a token is always noted, for it decides whether the token is renewed ahead of time.
 pub const NOTED_EVERY: Duration = Duration::HOUR;
 /// An unused refresh token is used at least this often.
 const KEEP_ALIVE_AT_MOST: Duration = Duration::days(15);
@@ -38,24 +40,26 @@ pub struct Life {
     pub refreshed_at: OffsetDateTime,
     /// When its access token ends.
     pub access_expires_at: OffsetDateTime,
-    /// When a token was last handed out.
-    pub last_used_at: Option<OffsetDateTime>,
+    /// Whether this very access token is handed out at once.
+    pub handed_out: bool,
     /// Whether there is a refresh token.
     pub refreshable: bool,
 }
 
-/// When the schedule looks at an authorization next, told when its credential is stored. In use: shortly before the access
-/// token ends. Otherwise: often enough to keep the refresh token alive. Without a refresh token: when the access token ends, to
-/// tell that a person is needed.
+/// When the schedule looks at an authorization next, told when its credential is stored. If the new access token is handed out at
+/// once: shortly before it ends. Otherwise: often enough to keep the refresh token alive; its first hand-out puts that forward
+/// ([`ahead_of`]), so a token that nobody came for is never renewed ahead of time. Without a refresh token: when the access token
+/// ends, to tell that a person is needed.
 #[must_use]
 pub fn next_due(id: &AuthorizationId, connection: &Connection, life: Life) -> OffsetDateTime {
     if !life.refreshable {
         return life.access_expires_at;
     }
-    let lifetime = life.access_expires_at - life.refreshed_at;
-    // Use is noted to the hour, so that is how far back a note may mean the present.
-    let in_use = life.last_used_at.is_some_and(|used| used >= life.refreshed_at.saturating_sub(lifetime.max(NOTED_EVERY)));
-    let due = if in_use { ahead_of(id, life.refreshed_at, life.access_expires_at) } else { keep_alive(id, connection, life.refreshed_at) };
+    let due = if life.handed_out {
+        ahead_of(id, life.refreshed_at, life.access_expires_at)
+    } else {
+        keep_alive(id, connection, life.refreshed_at)
+    };
     match warn_at(connection, life.authorized_at) {
         Some(warn_at) if warn_at > life.refreshed_at => due.min(warn_at),
         _ => due,
@@ -75,14 +79,14 @@ pub fn warn_at(connection: &Connection, authorized_at: OffsetDateTime) -> Option
 pub fn ahead_of(id: &AuthorizationId, refreshed_at: OffsetDateTime, access_expires_at: OffsetDateTime) -> OffsetDateTime {
     let lifetime = access_expires_at - refreshed_at;
     let margin = MARGIN.min(lifetime / 2);
-    access_expires_at - margin - jitter(id, margin / 2)
+    access_expires_at - margin - jitter(id, margin / 4)
 }
 
 /// Half of the idle lifetime, at most [`KEEP_ALIVE_AT_MOST`].
 fn keep_alive(id: &AuthorizationId, connection: &Connection, refreshed_at: OffsetDateTime) -> OffsetDateTime {
     let half = connection.refresh_idle_lifetime.and_then(|idle| Duration::try_from(idle / 2).ok()).unwrap_or(KEEP_ALIVE_AT_MOST);
     let every = half.min(KEEP_ALIVE_AT_MOST);
-    refreshed_at.saturating_add(every) - jitter(id, every / 8)
+    refreshed_at.saturating_add(every) - jitter(id, every / 64)
 }
 
 /// When to try again after a passing failure: 30 s doubled with every failure up to an hour, between half and all of it.

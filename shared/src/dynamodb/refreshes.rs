@@ -1,7 +1,7 @@
 //! Refreshing: claim, commit, or give up (design section 5). Each is one conditional update.
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::Table;
 use super::change::Change;
@@ -189,7 +189,8 @@ impl RefreshStore for Table {
     }
 
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
-        let noted_before = now.saturating_sub(NOTED_EVERY);
+        // As `use_is_noted` has it, for whoever noted it since this was read.
+        let noted_before = now.saturating_sub(NOTED_EVERY).max(read.issued_at() - Duration::MILLISECOND);
         let mut change = Change::of(Key::authorization(&read.organization, &read.id))
             .set("last_used_at", millis(now))
             .when("#status = :active AND (attribute_not_exists(#last_used_at) OR #last_used_at <= :noted_before)")

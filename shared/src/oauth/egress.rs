@@ -53,6 +53,7 @@ impl Egress {
 pub struct Http {
     client: reqwest::Client,
     allow_loopback: bool,
+    total_timeout: Duration,
 }
 
 /// A complete answer.
@@ -102,14 +103,19 @@ impl Http {
             Some(Err(_)) | None => builder(egress, &lookup).build(),
         };
         let client = client.map_err(|e| Unavailable::new("set up TLS towards identity providers", e))?;
-        Ok(Self { client, allow_loopback: egress.allow_loopback })
+        Ok(Self { client, allow_loopback: egress.allow_loopback, total_timeout: egress.total_timeout })
+    }
+
+    /// How long a request may take, or several that are one to whoever waits for them.
+    pub(super) fn time_limit(&self) -> Duration {
+        self.total_timeout
     }
 
     /// A client that trusts other roots and asks another resolver, for servers that tests run themselves.
     #[cfg(test)]
     pub(super) fn elsewhere(egress: Egress, roots: Vec<reqwest::Certificate>, lookup: &Lookup) -> Result<Self, reqwest::Error> {
         let client = builder(egress, lookup).tls_certs_only(roots).build()?;
-        Ok(Self { client, allow_loopback: egress.allow_loopback })
+        Ok(Self { client, allow_loopback: egress.allow_loopback, total_timeout: egress.total_timeout })
     }
 
     /// Whether the rules let a request, or a browser, go to this URL; otherwise why not.
@@ -138,8 +144,14 @@ impl Http {
 
     /// Sends a request once.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<Answer, Undelivered> {
-        let request = reqwest::Request::try_from(request).map_err(|_| Undelivered::Forbidden("endpoint_not_a_url"))?;
+        self.send_within(request, self.total_timeout).await
+    }
+
+    /// Sends a request once, in what is left of the time limit.
+    pub(super) async fn send_within(&self, request: http::Request<Vec<u8>>, limit: Duration) -> Result<Answer, Undelivered> {
+        let mut request = reqwest::Request::try_from(request).map_err(|_| Undelivered::Forbidden("endpoint_not_a_url"))?;
         self.judge(request.url()).map_err(Undelivered::Forbidden)?;
+        *request.timeout_mut() = Some(limit);
         let mut response = self.client.execute(request).await.map_err(undelivered)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {

@@ -45,6 +45,7 @@ pub use egress::{Egress, Http};
 pub use jwks::Jwks;
 pub use survey::{Finding, Survey};
 
+use self::classify::is_unclear;
 use self::client_authentication::Proof;
 use self::discovery::{Discovery, Endpoints};
 use self::jwks::Unverified;
@@ -169,6 +170,11 @@ impl Provider {
     }
 }
 
+/// A refresh that only a gateway has answered may have been done all the same.
+fn unanswered(error: ProviderError) -> ProviderError {
+    if is_unclear(&error) { ProviderError::AnswerLost { source: Some(error.into()) } } else { error }
+}
+
 #[async_trait]
 impl AuthorizationUrls for Provider {
     async fn authorization_url(
@@ -236,12 +242,12 @@ impl Refreshes for Provider {
         let (endpoints, proofs) = self.ready(connection).await?;
         let grant = Grant::Refresh(refresh_token);
         if matches!(connection.kind, Kind::WorkOs { .. }) {
-            let redeemed =
-                self.authenticate(connection, &endpoints.token, &proofs, grant).await.map_err(dialects::workos::refused_refresh)?;
+            let redeemed = self.authenticate(connection, &endpoints.token, &proofs, grant).await;
+            let redeemed = redeemed.map_err(dialects::workos::refused_refresh).map_err(unanswered)?;
             let identity = dialects::workos::hold_to_person(connection, &redeemed, person);
             return Ok(RefreshAnswer { tokens: redeemed.tokens, identity });
         }
-        let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await?;
+        let redeemed = self.redeem(connection, &endpoints.token, &proofs, grant).await.map_err(unanswered)?;
         let identity = match redeemed.rest.get("id_token").and_then(Value::as_str) {
             Some(id_token) => self.hold_to_person(connection, &endpoints, &redeemed.tokens, id_token, person),
             None if token_endpoint::dialect(connection) == Dialect::Slack => {

@@ -2,13 +2,15 @@
 //!
 //! 1. The request is made by the `oauth2` crate, and sent by [`Http`].
 //! 2. Its answer is judged and normalised by [`token_answer`](super::token_answer) before that crate reads it.
-//! 3. Only a client that was not recognized is tried again, with its next secret: then nothing was consumed.
+//! 3. Only a client that was not recognized is tried again, with its next secret: then nothing was consumed. All tries share the time
+//!    of one, for a lease covers no more.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType};
 use oauth2::{
@@ -81,13 +83,20 @@ impl Provider {
         grant: Grant<'_>,
     ) -> Result<Redeemed, ProviderError> {
         let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
+        let until = self.clock.now() + self.http.time_limit();
         for proof in proofs {
-            match self.redeem_once(connection, endpoint, proof, grant).await {
+            let Some(left) = self.left(until) else { break };
+            match self.redeem_once(connection, endpoint, proof, grant, left).await {
                 Err(error) if is_wrong_secret(&error) => refused = error,
                 other => return other,
             }
         }
         Err(refused)
+    }
+
+    /// What is left until then; `None` if nothing is.
+    pub(super) fn left(&self, until: OffsetDateTime) -> Option<StdDuration> {
+        StdDuration::try_from(until - self.clock.now()).ok().filter(|left| !left.is_zero())
     }
 
     async fn redeem_once(
@@ -96,9 +105,10 @@ impl Provider {
         endpoint: &Url,
         proof: &Proof,
         grant: Grant<'_>,
+        left: StdDuration,
     ) -> Result<Redeemed, ProviderError> {
         let client = client(connection, endpoint, proof);
-        let sender = Sender { http: self.http.clone(), clock: self.clock.clone(), dialect: dialect(connection) };
+        let sender = Sender { http: self.http.clone(), clock: self.clock.clone(), dialect: dialect(connection), left };
         let requested_at = self.clock.now();
         let answer = match grant {
             Grant::Code(exchange) => {
@@ -184,6 +194,7 @@ struct Sender {
     http: Http,
     clock: Arc<dyn Clock>,
     dialect: Dialect,
+    left: StdDuration,
 }
 
 /// Our judgement of an answer, on its way through the `oauth2` crate.
@@ -197,7 +208,7 @@ impl<'c> AsyncHttpClient<'c> for Sender {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let answer = self.http.send(request).await.map_err(|undelivered| Judged(undelivered.into()))?;
+            let answer = self.http.send_within(request, self.left).await.map_err(|undelivered| Judged(undelivered.into()))?;
             let members = token_answer::read(&answer, self.dialect, self.clock.now()).map_err(Judged)?;
             Ok(HttpResponse::new(Value::Object(members).to_string().into_bytes()))
         })

@@ -253,7 +253,7 @@ pub enum ProviderError {
         #[source]
         source: Option<super::Source>,
     },
-    /// The request was sent, and its answer never came: what it did is unknown.
+    /// The request was sent, and its answer never came, or only a gateway's word that there is none: what it did is unknown.
     #[error("provider's answer was lost")]
     AnswerLost {
         /// How it was lost.
@@ -278,4 +278,42 @@ pub enum ProviderError {
     /// A part of ours was down before anything was sent.
     #[error(transparent)]
     Ours(#[from] super::Unavailable),
+}
+
+/// What it means for an authorization that its refresh brought no token (design section 5). Nothing but [`Verdict::Terminal`] ever
+/// changes a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The grant is over: only a person helps.
+    Terminal,
+    /// Our client is refused, and every authorization of the connection with it: the operator's fault.
+    Operator,
+    /// It passes, and the refresh token is as it was.
+    Passing,
+    /// It passes, but the refresh token may have been spent.
+    Unclear,
+}
+
+impl ProviderError {
+    /// What follows for the authorization whose refresh failed like this.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::InvalidGrant | Self::IdentityChanged => Verdict::Terminal,
+            Self::Misconfigured { .. } => Verdict::Operator,
+            // A refusal of this one request says nothing about the grant.
+            Self::Refused { .. } | Self::Unavailable { .. } | Self::Ours(_) => Verdict::Passing,
+            // A success that cannot be read may have spent the refresh token, too.
+            Self::AnswerLost { .. } | Self::AnswerInvalid { .. } | Self::IdentityInvalid { .. } => Verdict::Unclear,
+        }
+    }
+
+    /// When the provider wants to be asked again, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }

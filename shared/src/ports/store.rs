@@ -45,7 +45,7 @@ pub trait RefreshStore: Send + Sync {
     /// Notes that a record's ciphertext does not open, and puts it off until `due_at`. Status and ciphertext stay as they are, and a
     /// lease that `read` holds is given back. `false` if it was noted before, or the credential is another by now: then nothing changes.
     async fn quarantine(&self, read: &Authorization, now: OffsetDateTime, due_at: OffsetDateTime) -> Result<bool, Unavailable>;
-    /// Notes that a token was handed out, at most once per hour, and when to refresh an authorization in use.
+    /// Notes that a token was handed out, unless that is noted for this very token within the hour, and when to refresh it.
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable>;
 }
 

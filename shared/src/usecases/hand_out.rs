@@ -247,13 +247,14 @@ impl HandOut {
         }
     }
 
-    /// At most once per hour and authorization. It tells the schedule to keep the token fresh; if it fails, nothing is lost.
+    /// Once for every access token, and once an hour. It tells the schedule to renew the token before it ends; if it fails, nothing is
+    /// lost.
     async fn note_use(&self, call: &Call, read: &Authorization, now: OffsetDateTime) {
-        if read.last_used_at.is_some_and(|noted| now < noted + schedule::NOTED_EVERY) {
+        if read.use_is_noted(now) {
             return;
         }
-        let refreshed_at = read.access_expires_at.saturating_sub(read.access_lifetime);
-        let due_at = read.is_refreshable().then(|| schedule::ahead_of(&read.id, refreshed_at, read.access_expires_at));
+        let ahead = schedule::ahead_of(&read.id, read.issued_at(), read.access_expires_at);
+        let due_at = read.is_refreshable().then(|| read.due_at.map_or(ahead, |due| due.min(ahead)));
         match within(self.clock.as_ref(), NOTE_TIME, self.store.mark_used(read, now, due_at)).await {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::warn!(

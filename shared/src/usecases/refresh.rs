@@ -5,7 +5,8 @@
 //! 3. The provider is asked, once; or twice where it takes a rotated token for a while and the first answer is lost. During an
 //!    incident at the connection nobody is asked ([`super::traffic`]).
 //! 4. The commit is the next await after the parsed answer, conditional on lease owner and version.
-//! 5. If the store does not take it within seconds, the sealed tokens go to the rescue queue, well before the lease ends.
+//! 5. If the store does not take it within seconds, the sealed tokens go to the rescue queue, well before the lease ends; if that does
+//!    not take them either, both are tried until the function ends.
 //! 6. If somebody revoked meanwhile, the new tokens are revoked too (I12).
 //!
 //! What an answer means: `invalid_grant` ends the authorization, if the record is still as it was when the token was sent (I10).
@@ -26,7 +27,7 @@ use crate::domain::secret::Secret;
 use crate::ports::Unavailable;
 use crate::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher, TokenField};
 use crate::ports::clock::{Clock, Entropy};
-use crate::ports::provider::{ProviderError, RefreshAnswer, Refreshes, Revocations, TokenAnswer};
+use crate::ports::provider::{ProviderError, RefreshAnswer, Refreshes, Revocations, TokenAnswer, Verdict};
 use crate::ports::store::{Committed, OrganizationIndex, RefreshCommit, RefreshFailure, RefreshStore, RescueQueue, Rescued};
 
 /// How long a lease lasts: longer than the provider's time limit and a commit together, with a margin for clocks.
@@ -191,7 +192,7 @@ impl Refresher {
         }
         let first = within(self.clock.as_ref(), FIRST_ANSWER_TIME.min(grace / 2), ask()).await;
         let lost = match first.unwrap_or(Err(ProviderError::AnswerLost { source: None })) {
-            Err(lost @ (ProviderError::AnswerLost { .. } | ProviderError::AnswerInvalid { .. })) => lost,
+            Err(lost) if lost.verdict() == Verdict::Unclear => lost,
             answer => return answer,
         };
         log(call, claimed, "the answer to a refresh is lost", &lost);
@@ -217,15 +218,19 @@ impl Refresher {
         let give_up = call.deadline.min(self.clock.now() + COMMIT_PATIENCE + RESCUE_TIME) - RESCUE_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
-            let remaining = give_up - self.clock.now();
+            let remaining = (give_up - self.clock.now()).max(wait);
             match within(self.clock.as_ref(), remaining, self.store.commit_refresh(claimed, &commit)).await {
                 Some(Ok(Committed::Stored)) => break,
                 Some(Ok(Committed::Superseded)) => return Ok(self.superseded(call, connection, claimed, &answer, &commit).await),
                 Some(Err(error)) => log(call, claimed, "refreshed tokens are not stored yet", &error),
                 None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store refreshed tokens"),
             }
-            if self.clock.now() + wait >= give_up {
-                self.rescue(call, claimed, &commit).await;
+            // Whichever of the two takes the tokens first, until the function ends: they exist nowhere else.
+            if self.clock.now() + wait >= give_up && self.rescue(call, claimed, &commit).await {
+                break;
+            }
+            if !call.has(wait + wait, self.clock.now()) {
+                lost(call, claimed);
                 break;
             }
             self.clock.sleep(wait).await;
@@ -256,7 +261,6 @@ impl Refresher {
         };
         let refreshed_at = answer.requested_at;
         let access_expires_at = access.expires_at();
-        let last_used_at = if for_workflow { Some(self.clock.now()) } else { claimed.last_used_at };
         Ok(RefreshCommit {
             credential,
             // A refresh may narrow what was granted, and never widen it (RFC 6749 section 6).
@@ -267,7 +271,7 @@ impl Refresher {
             due_at: schedule::next_due(
                 &claimed.id,
                 connection,
-                Life { authorized_at: claimed.authorized_at, refreshed_at, access_expires_at, last_used_at, refreshable: true },
+                Life { authorized_at: claimed.authorized_at, refreshed_at, access_expires_at, handed_out: for_workflow, refreshable: true },
             ),
             refreshed_at,
             used_at: for_workflow.then_some(self.clock.now()),
@@ -284,7 +288,8 @@ impl Refresher {
         }
     }
 
-    async fn rescue(&self, call: &Call, claimed: &Authorization, commit: &RefreshCommit) {
+    /// Whether the second sink took the tokens.
+    async fn rescue(&self, call: &Call, claimed: &Authorization, commit: &RefreshCommit) -> bool {
         let rescued = Rescued {
             organization: claimed.organization.clone(),
             authorization: claimed.id.clone(),
@@ -293,22 +298,20 @@ impl Refresher {
             connection: claimed.connection.clone(),
             commit: commit.clone(),
         };
-        match self.rescue.rescue(&rescued).await {
-            Ok(()) => record(call, claimed, "rescue", "queued", None),
-            Err(error) => {
-                tracing::error!(
-                    request_id = call.request_id.as_str(),
-                    authorization = claimed.id.as_str(),
-                    error = &error as &dyn std::error::Error,
-                    "refreshed tokens are lost: neither the table nor the rescue queue took them"
-                );
-                record(call, claimed, "rescue", "lost", None);
+        match within(self.clock.as_ref(), RESCUE_TIME, self.rescue.rescue(&rescued)).await {
+            Some(Ok(())) => {
+                record(call, claimed, "rescue", "queued", None);
+                return true;
             }
+            Some(Err(error)) => log(call, claimed, "the rescue queue did not take refreshed tokens", &error),
+            None => tracing::warn!(request_id = call.request_id.as_str(), "the rescue queue takes too long to take refreshed tokens"),
         }
+        false
     }
 
-    /// Step 6. Tokens of a record that was taken over, not revoked, are left alone: revoking one could end the whole grant. Where the
-    /// provider does not revoke, or the record cannot be read, the rescue queue keeps the tokens until the schedule has settled it.
+    /// Step 6. Tokens of a record that somebody else has renewed, and nobody revoked, are left alone: revoking one could end the whole
+    /// grant. Where nobody has, the provider does not revoke, or the record cannot be read, the rescue queue keeps the tokens until the
+    /// schedule has settled it.
     async fn superseded(
         &self,
         call: &Call,
@@ -318,15 +321,16 @@ impl Refresher {
         commit: &RefreshCommit,
     ) -> Refreshed {
         let settled = match self.store.authorization(&claimed.organization, &claimed.id).await {
-            Ok(Some(now)) if !matches!(now.status, Status::Revoking | Status::Deleted) => true,
+            // Without a successor of the credential that was spent, these are the only tokens that work.
+            Ok(Some(now)) if !matches!(now.status, Status::Revoking | Status::Deleted) => now.generation > claimed.generation,
             Ok(_) => self.revoke(call, connection, claimed, "tokens of an overtaken refresh", answer).await,
             Err(error) => {
                 log(call, claimed, "a superseded record was not read", &error);
                 false
             }
         };
-        if !settled {
-            self.rescue(call, claimed, commit).await;
+        if !settled && !self.rescue(call, claimed, commit).await {
+            lost(call, claimed);
         }
         record(call, claimed, "refresh", "superseded", Some(if settled { "settled" } else { "left to the schedule" }));
         Refreshed::Superseded
@@ -369,52 +373,34 @@ impl Refresher {
     /// Nothing was sent.
     async fn failed_before(&self, call: &Call, claimed: &Authorization, error: &ProviderError) -> Refreshed {
         log(call, claimed, "refresh was not begun", error);
-        let retry_after = match error {
-            ProviderError::Unavailable { retry_after, .. } => *retry_after,
-            _ => None,
-        };
+        let retry_after = error.retry_after();
         self.release(call, claimed, retry_after).await;
         record(call, claimed, "refresh", "provider_unavailable", None);
         Refreshed::Passing { retry_after }
     }
 
-    /// The provider did not give a token.
+    /// The provider did not give a token. What that means is the one table's word ([`ProviderError::verdict`]).
     async fn failed(&self, call: &Call, connection: &Connection, claimed: &Authorization, error: &ProviderError) -> Refreshed {
         log(call, claimed, "refresh failed", error);
         let now = self.clock.now();
-        let reason = match error {
-            ProviderError::InvalidGrant | ProviderError::IdentityChanged if !self.traffic.believes_refusals(&connection.id) => {
-                self.release(call, claimed, None).await;
-                record(call, claimed, "refresh", "refusal_not_believed", None);
-                return Refreshed::Passing { retry_after: None };
+        let retry_after = error.retry_after();
+        let outcome = match error.verdict() {
+            Verdict::Terminal if self.traffic.believes_refusals(&connection.id) => {
+                return self.end(call, claimed, reason(claimed, error, now)).await;
             }
-            ProviderError::InvalidGrant if claimed.outcome_unknown_since.is_some() => Reason::OutcomeUnknown,
-            ProviderError::InvalidGrant if claimed.reauthorize_by.is_some_and(|end| end <= now) => Reason::RefreshTokenExpired,
-            ProviderError::InvalidGrant => Reason::InvalidGrant,
-            ProviderError::IdentityChanged => Reason::IdentityRevoked,
-            ProviderError::AnswerLost { .. } => {
+            Verdict::Terminal => "refusal_not_believed",
+            Verdict::Unclear => {
                 self.release_unknown(call, connection, claimed, now).await;
-                record(call, claimed, "refresh", "answer_lost", None);
-                return Refreshed::Passing { retry_after: None };
+                let lost = matches!(error, ProviderError::AnswerLost { .. });
+                record(call, claimed, "refresh", if lost { "answer_lost" } else { "answer_invalid" }, None);
+                return Refreshed::Passing { retry_after };
             }
-            // A success that cannot be read may have spent the refresh token: its fate is unknown, too.
-            ProviderError::AnswerInvalid { .. } | ProviderError::IdentityInvalid { .. } => {
-                self.release_unknown(call, connection, claimed, now).await;
-                record(call, claimed, "refresh", "answer_invalid", None);
-                return Refreshed::Passing { retry_after: None };
-            }
-            ProviderError::Unavailable { retry_after, .. } => {
-                self.release(call, claimed, *retry_after).await;
-                record(call, claimed, "refresh", "provider_unavailable", None);
-                return Refreshed::Passing { retry_after: *retry_after };
-            }
-            ProviderError::Refused { .. } | ProviderError::Misconfigured { .. } | ProviderError::Ours(_) => {
-                self.release(call, claimed, None).await;
-                record(call, claimed, "refresh", "not_refreshed", None);
-                return Refreshed::Passing { retry_after: None };
-            }
+            Verdict::Passing if matches!(error, ProviderError::Unavailable { .. }) => "provider_unavailable",
+            Verdict::Operator | Verdict::Passing => "not_refreshed",
         };
-        self.end(call, claimed, reason).await
+        self.release(call, claimed, retry_after).await;
+        record(call, claimed, "refresh", outcome, None);
+        Refreshed::Passing { retry_after }
     }
 
     /// The one place where an authorization ends; announced once, by whoever made the change.
@@ -489,6 +475,16 @@ impl Refresher {
     }
 }
 
+/// Why an authorization ends whose refresh was refused for good.
+fn reason(claimed: &Authorization, error: &ProviderError, now: OffsetDateTime) -> Reason {
+    match error {
+        ProviderError::IdentityChanged => Reason::IdentityRevoked,
+        _ if claimed.outcome_unknown_since.is_some() => Reason::OutcomeUnknown,
+        _ if claimed.reauthorize_by.is_some_and(|end| end <= now) => Reason::RefreshTokenExpired,
+        _ => Reason::InvalidGrant,
+    }
+}
+
 /// The record as a commit has made it.
 fn after(claimed: &Authorization, commit: &RefreshCommit) -> Authorization {
     Authorization {
@@ -525,6 +521,17 @@ fn record(call: &Call, authorization: &Authorization, action: &'static str, outc
         ..Act::default()
     }
     .record(call);
+}
+
+/// The worst that can happen here. The next refresh will find the old token spent, and the record says so then.
+fn lost(call: &Call, authorization: &Authorization) {
+    tracing::error!(
+        request_id = call.request_id.as_str(),
+        authorization = authorization.id.as_str(),
+        metric = "tokens_lost",
+        "refreshed tokens are lost: neither the table nor the rescue queue took them"
+    );
+    record(call, authorization, "rescue", "lost", None);
 }
 
 fn log(call: &Call, authorization: &Authorization, what: &'static str, error: &(dyn std::error::Error + 'static)) {

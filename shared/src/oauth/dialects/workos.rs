@@ -90,10 +90,12 @@ impl Provider {
         grant: Grant<'_>,
     ) -> Result<Redeemed, ProviderError> {
         let mut refused = ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
+        let until = self.clock.now() + self.http.time_limit();
         for proof in proofs {
+            let Some(left) = self.left(until) else { break };
             let request = post(endpoint, None, &grant_body(&connection.client_id, proof, grant))?;
             let requested_at = self.clock.now();
-            let answer = self.http.send(request).await?;
+            let answer = self.http.send_within(request, left).await?;
             match members(&answer, self.clock.now()) {
                 Err(error) if is_wrong_secret(&error) => refused = error,
                 Err(error) => return Err(error),

@@ -12,6 +12,7 @@ mod keys;
 mod log;
 mod provider;
 mod pushed;
+mod refresh_answers;
 mod scripted;
 mod sign_in;
 mod survey;

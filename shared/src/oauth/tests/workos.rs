@@ -83,6 +83,7 @@ fn named(error: &ProviderError) -> String {
         ProviderError::Unavailable { retry_after: None, .. } => "passing".to_owned(),
         ProviderError::Unavailable { retry_after: Some(wait), .. } => format!("passing for {} s", wait.whole_seconds()),
         ProviderError::AnswerInvalid { .. } => "garbage".to_owned(),
+        ProviderError::AnswerLost { .. } => "lost".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -179,7 +180,7 @@ async fn an_error_is_read_in_every_shape_that_workos_gives_it() {
             Some("passing"),
         ),
         ("500 message", told(500, message()), told(500, message()), "passing", None),
-        ("502 page", html(502), html(502), "passing", None),
+        ("502 page", html(502), html(502), "passing", Some("lost")),
         ("503 word", told(503, words("server_error")), told(503, code("server_error")), "passing", None),
         ("403 page", html(403), html(403), "passing", None),
         ("302", html(302), html(302), "garbage", None),

@@ -85,7 +85,7 @@ pub(super) fn assemble(
         due_at: Some(schedule::next_due(
             &id,
             connection,
-            Life { authorized_at: now, refreshed_at: now, access_expires_at, last_used_at, refreshable },
+            Life { authorized_at: now, refreshed_at: now, access_expires_at, handed_out: false, refreshable },
         )),
         id,
     }
