@@ -13,6 +13,7 @@
 //! * [`github`], [`slack`], [`pushing`]: counterparts that behave and misbehave as GitHub, Slack, and providers with pushed requests do;
 //!   [`script`]: what they have in common.
 //! * [`log`]: what the service has logged.
+//! * [`memory`]: the table without a wire, for simulations of months.
 //! * [`table`]: what is in the table, looked at past the API.
 //! * [`tokens`]: bearer tokens of any shape, well made or not.
 //! * [`workos`]: WorkOS User Management that behaves, and misbehaves, as the real one is documented to.
@@ -28,6 +29,7 @@ pub mod faults;
 pub mod github;
 pub mod log;
 pub mod permissions;
+pub mod memory;
 pub mod provider;
 pub mod pushing;
 pub mod script;
