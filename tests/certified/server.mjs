@@ -1,4 +1,5 @@
-// The certified OpenID provider (npm oidc-provider), set up as strictly as it goes, for tests/tests/certified_provider.rs.
+// The certified OpenID provider (npm oidc-provider), set up as strictly as it goes, for tests/tests/certified_provider.rs and
+// local/tests/certified.rs.
 //
 // 1. It listens on a free port of the loopback address and prints one line, `issuer <url>`.
 // 2. Anyone signs in through its development forms: the login is the subject, `<login>@example.com` the verified e-mail.
@@ -7,8 +8,8 @@
 // Beside the provider's own paths: GET /control/counters (how often each grant type succeeded, each error, and grants that it revoked),
 // POST /control/replay (presents the refresh token that was redeemed last once more, as a thief would).
 //
-// Environment: REDIRECT_URI (of the one client), CLIENT_ID, CLIENT_SECRET, ORGANIZATION, and the lifetimes in seconds
-// ACCESS_TTL, REFRESH_TTL.
+// Environment: REDIRECT_URI (of the one client), CLIENT_ID, CLIENT_SECRET, ORGANIZATION, the lifetimes in seconds ACCESS_TTL and
+// REFRESH_TTL, and for a provider behind a proxy PORT (where it listens) and ISSUER (where everybody else finds it).
 
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -16,12 +17,12 @@ import { createServer } from 'node:http';
 import { Provider } from 'oidc-provider';
 
 const { REDIRECT_URI, CLIENT_ID = 'mandate', CLIENT_SECRET = 'certified-client-secret', ORGANIZATION = 'org_demo' } = process.env;
-const seconds = (name, otherwise) => Number(process.env[name] ?? otherwise);
+const number = (name, otherwise) => Number(process.env[name] ?? otherwise);
 
 let handle = (_request, response) => response.writeHead(503).end();
 const server = createServer((request, response) => handle(request, response));
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-const issuer = `http://127.0.0.1:${server.address().port}`;
+await new Promise((resolve) => server.listen(number('PORT', 0), '127.0.0.1', resolve));
+const issuer = process.env.ISSUER ?? `http://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   clients: [
@@ -51,12 +52,12 @@ const provider = new Provider(issuer, {
     userinfo: { enabled: true },
   },
   ttl: {
-    AccessToken: seconds('ACCESS_TTL', 600),
+    AccessToken: number('ACCESS_TTL', 600),
     AuthorizationCode: 60,
-    Grant: seconds('REFRESH_TTL', 86_400),
+    Grant: number('REFRESH_TTL', 86_400),
     IdToken: 86_400,
     Interaction: 600,
-    RefreshToken: seconds('REFRESH_TTL', 86_400),
+    RefreshToken: number('REFRESH_TTL', 86_400),
     Session: 600,
   },
   cookies: { keys: [randomBytes(32).toString('hex')] },

@@ -8,47 +8,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+#[path = "../certified/provider.rs"]
+mod provider;
+
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::{EncodingKey, Header};
 use local::client::{Answer, Api, Http};
 use local::stack::{Options, Stack};
-use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, SET_COOKIE};
+use provider::{CLIENT_SECRET, CONNECTION, Provider, api_key, bearer, directory};
 use serde_json::{Value, json};
-use shared::ports::clock::Clock as _;
-use shared::system::SystemClock;
 use tests::clock::Ahead;
 use time::Duration;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
-const CONNECTION: &str = "conn_certified";
-const CLIENT_ID: &str = "mandate";
-const CLIENT_SECRET: &str = "a client secret: with + and % in it";
-const ORGANIZATION: &str = "org_demo";
-const API_ISSUER: &str = "https://issuer.example.com/";
-const API_AUDIENCE: &str = "https://api.example.com";
-const API_KEY: [u8; 32] = *b"thirty-two bytes for tests only.";
 /// How long the provider's access tokens live, in seconds: less than a hand-out may ask for.
 const ACCESS_TTL: i64 = 600;
-
-/// The provider's process. It ends with this value: its standard input does, and it is killed.
-struct Provider {
-    issuer: String,
-    _process: Child,
-}
 
 /// The provider and a stack that is connected to it.
 struct World {
@@ -59,31 +36,10 @@ struct World {
     api: Api,
 }
 
-/// Where the provider's code is, if it can run here; else what is missing.
-fn installed() -> Result<PathBuf, &'static str> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("certified");
-    let node = std::process::Command::new("node").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !node.is_ok_and(|status| status.success()) {
-        return Err("node is not installed");
-    }
-    if !folder.join("node_modules/oidc-provider/package.json").is_file() {
-        return Err("its packages are not installed: run `npm ci --prefix tests/certified`");
-    }
-    Ok(folder)
-}
-
-/// `None` if the test is skipped, which is said aloud whether or not the test's output is captured.
-#[expect(clippy::disallowed_methods, reason = "how strict a test is, is said by its environment")]
-#[expect(clippy::explicit_write, reason = "what is printed by macros is captured")]
 async fn world() -> Option<World> {
-    match installed() {
-        Ok(folder) => Some(start(&folder).await),
-        Err(missing) => {
-            let required = std::env::var("MANDATE_REQUIRE_NODE").is_ok_and(|value| value == "1");
-            assert!(!required, "MANDATE_REQUIRE_NODE=1, but {missing}");
-            writeln!(io::stderr(), "skipped: {missing}").unwrap();
-            None
-        }
+    match provider::code() {
+        Some(folder) => Some(start(&folder).await),
+        None => None,
     }
 }
 
@@ -91,77 +47,19 @@ async fn start(folder: &Path) -> World {
     // The client's redirect URI has the stack's address in it, and the stack's directory the provider's.
     let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
     let base = format!("http://{listen}");
-    let provider = provider(folder, &format!("{base}/workflows/authorization/callback/{CONNECTION}")).await;
+    let provider = Provider::start(folder, &format!("{base}/workflows/authorization/callback/{CONNECTION}"), ACCESS_TTL, None);
     let clock = Arc::new(Ahead::default());
     let stack = Stack::start(Options {
         listen,
         directory: Some(directory(&base, &provider.issuer)),
         client_secrets: Some(json!({ CONNECTION: ["a secret of the past", CLIENT_SECRET] }).to_string()),
-        secrets: vec![("mandate/api-key".to_owned(), json!({ "alg": "HS256", "secret": URL_SAFE_NO_PAD.encode(API_KEY) }).to_string())],
+        secrets: vec![("mandate/api-key".to_owned(), api_key())],
         clock: Arc::<Ahead>::clone(&clock),
         ..Options::ephemeral()
     });
     let stack = stack.await.unwrap();
     let api = Api::new(&base, bearer("usr_olivia", "olivia@example.com")).unwrap();
     World { provider, stack, clock, http: Http::new().unwrap(), api }
-}
-
-async fn provider(folder: &Path, redirect_uri: &str) -> Provider {
-    let mut process = Command::new("node")
-        .arg("server.mjs")
-        .current_dir(folder)
-        .env("REDIRECT_URI", redirect_uri)
-        .env("CLIENT_ID", CLIENT_ID)
-        .env("CLIENT_SECRET", CLIENT_SECRET)
-        .env("ORGANIZATION", ORGANIZATION)
-        .env("ACCESS_TTL", ACCESS_TTL.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let first = lines.next_line().await.unwrap().unwrap_or_default();
-    let issuer = first.strip_prefix("issuer ").unwrap_or_else(|| unreachable!("the provider said {first:?}")).to_owned();
-    Provider { issuer, _process: process }
-}
-
-fn directory(base: &str, issuer: &str) -> String {
-    json!({
-        "environment": "staging",
-        "public_url": base,
-        "error_doc_base": "https://example.com/errors/",
-        "api_tokens": { "issuer": API_ISSUER, "audience": API_AUDIENCE, "static_key_secret": "mandate/api-key" },
-        "redirect_uris": [{ "uri": "https://app.example.com/return?tab=1", "default": true }],
-        "default_connection": CONNECTION,
-        "connections": [{
-            "id": CONNECTION,
-            "provider": "certified",
-            "organization_id": null,
-            "linked": true,
-            "kind": "oidc",
-            "issuer": issuer,
-            "client_id": CLIENT_ID,
-            "token_endpoint_auth_method": "client_secret_basic",
-            "scopes": ["openid", "email", "offline_access"],
-            "allowed_scopes": ["openid", "email", "offline_access"],
-            // OpenID Connect Core section 11: without it no refresh token.
-            "extra_authorization_params": { "prompt": "consent" },
-            "claims": { "subject": "sub", "email": "email", "organization": "org_id" },
-            "rotation_grace": 0,
-        }],
-    })
-    .to_string()
-}
-
-fn bearer(subject: &str, email: &str) -> String {
-    let now = SystemClock.now().unix_timestamp();
-    let claims = json!({
-        "iss": API_ISSUER, "aud": API_AUDIENCE, "sub": subject, "org_id": ORGANIZATION, "email": email, "email_verified": true,
-        "scopes": ["workflow_authorization:*"], "iat": now, "exp": now + 43_200,
-    });
-    jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(&API_KEY)).unwrap()
 }
 
 /// What a hand-out gave.
@@ -180,32 +78,7 @@ impl World {
 
     /// Signs in through the provider's forms and goes on to where the browser ends: a page of ours, or a place outside.
     async fn sign_in(&self, url: &str, login: &str) -> Answer {
-        let (base, mut cookies) = (format!("http://{}/", self.stack.api()), Cookies::default());
-        let mut at = Url::parse(url).unwrap();
-        let mut form = None;
-        for _ in 0..20 {
-            let (cookie, method) = (cookies.for_path(at.path()), if form.is_some() { Method::POST } else { Method::GET });
-            let mut headers = vec![(CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
-            if at.as_str().starts_with(&self.provider.issuer) {
-                headers.push((COOKIE.as_str(), cookie.as_str()));
-            }
-            let answer = self.http.send(method, at.as_str(), &headers, form.take()).await.unwrap();
-            cookies.keep(&answer);
-            if !answer.location().is_empty() {
-                let next = at.join(answer.location()).unwrap();
-                if !next.as_str().starts_with(&self.provider.issuer) && !next.as_str().starts_with(&base) {
-                    return answer;
-                }
-                at = next;
-            } else if let (true, Some(prompt)) = (answer.status == 200, between(&answer.text, "name=\"prompt\" value=\"", "\"")) {
-                form =
-                    Some(Serializer::new(String::new()).extend_pairs([("prompt", prompt), ("login", login), ("password", "any")]).finish());
-                at = at.join(between(&answer.text, "action=\"", "\"").unwrap()).unwrap();
-            } else {
-                return answer;
-            }
-        }
-        unreachable!("the sign-in does not end")
+        self.provider.sign_in(&self.http, &format!("http://{}/", self.stack.api()), url, login).await
     }
 
     /// Signs Olivia in directly; the id of what was stored.
@@ -238,68 +111,21 @@ impl World {
         self.api.get(&format!("/workflows/authorization/{authorization}")).await.unwrap().json()
     }
 
-    /// Who the provider says that an access token belongs to.
     async fn userinfo(&self, token: &Token) -> Answer {
-        let authorization = format!("Bearer {}", token.access_token);
-        let url = format!("{}/me", self.provider.issuer);
-        self.http.send(Method::GET, &url, &[(AUTHORIZATION.as_str(), &authorization)], None).await.unwrap()
+        self.provider.userinfo(&self.http, &token.access_token).await
     }
 
-    /// Whether the provider still honours an access token (RFC 7662).
     async fn is_active(&self, token: &Token) -> bool {
-        let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(CLIENT_ID), encode(CLIENT_SECRET))));
-        let headers = [(AUTHORIZATION.as_str(), basic.as_str()), (CONTENT_TYPE.as_str(), "application/x-www-form-urlencoded")];
-        let form = Serializer::new(String::new()).append_pair("token", &token.access_token).finish();
-        let url = format!("{}/token/introspection", self.provider.issuer);
-        let answer = self.http.send(Method::POST, &url, &headers, Some(form)).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        answer.json()["active"] == json!(true)
+        self.provider.is_active(&self.http, &token.access_token).await
     }
 
-    /// How often something happened at the provider.
     async fn count(&self, what: &str) -> u64 {
-        let url = format!("{}/control/counters", self.provider.issuer);
-        self.http.send(Method::GET, &url, &[], None).await.unwrap().json()[what].as_u64().unwrap()
-    }
-
-    /// Somebody else presents a refresh token that was used before: the provider ends the grant (RFC 9700 section 4.14.2).
-    async fn replay(&self) {
-        let url = format!("{}/control/replay", self.provider.issuer);
-        let answer = self.http.send(Method::POST, &url, &[], None).await.unwrap().json();
-        assert_eq!((&answer["status"], &answer["error"]), (&json!(400), &json!("invalid_grant")));
+        self.provider.count(&self.http, what).await
     }
 
     fn put_forward(&self, seconds: i64) {
         self.clock.advance(Duration::seconds(seconds));
     }
-}
-
-/// The cookies of one browser at one host, by name and path (RFC 6265, as far as this provider uses it).
-#[derive(Default)]
-struct Cookies(BTreeMap<(String, String), String>);
-
-impl Cookies {
-    fn keep(&mut self, answer: &Answer) {
-        for cookie in answer.headers.get_all(SET_COOKIE) {
-            let mut parts = cookie.to_str().unwrap().split("; ");
-            let (name, value) = parts.next().unwrap().split_once('=').unwrap();
-            let path = parts.find_map(|part| part.strip_prefix("path=")).unwrap_or("/");
-            self.0.insert((name.to_owned(), path.to_owned()), value.to_owned());
-        }
-    }
-
-    fn for_path(&self, path: &str) -> String {
-        let mut header = String::new();
-        for ((name, at), value) in self.0.iter().filter(|((_, at), value)| path.starts_with(at.as_str()) && !value.is_empty()) {
-            let _ = (at, write!(header, "{}{name}={value}", if header.is_empty() { "" } else { "; " }));
-        }
-        header
-    }
-}
-
-fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
-    text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -346,7 +172,7 @@ async fn an_authorization_lives_through_rotation_reuse_detection_and_reauthoriza
     assert_eq!(world.count("invalid_grant").await, 0);
 
     // The provider ends the grant because an old refresh token came back. Nothing but a person helps now.
-    world.replay().await;
+    world.provider.replay(&world.http).await;
     assert_eq!(world.count("grants_revoked").await, 1);
     let refused = world.hand_out(&id, 3600).await;
     assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("needs_reauthorization")), "{}", refused.text);

@@ -4,9 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 
-/// The command, without arguments.
+/// The command, without arguments. Another AWS endpoint wants credentials, any will do.
 pub(crate) fn command() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_local"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
+    command
 }
 
 /// Runs to the end.
