@@ -186,6 +186,10 @@ impl RefreshStore for Memory {
         Ok(marked.is_some())
     }
 
+    async fn quarantine(&self, _: &Authorization, _: OffsetDateTime, _: OffsetDateTime) -> Result<bool, Unavailable> {
+        Err(no_such("quarantine"))
+    }
+
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         let unnoted = |r: &Authorization| r.status == Status::Active && r.version == read.version && !r.use_is_noted(now);
         self.records().change(&read.id, unnoted, |record| {

@@ -280,7 +280,6 @@ impl Service {
         let hand_out = HandOut {
             reads: Arc::clone(&table) as _,
             store: Arc::clone(&table) as _,
-            cipher: Arc::new(Clear),
             refresher: Arc::clone(&refresher),
             clock: Arc::clone(&clock) as _,
         };
