@@ -29,7 +29,6 @@ pub mod faults;
 pub mod github;
 pub mod log;
 pub mod memory;
-pub mod memory;
 pub mod permissions;
 pub mod provider;
 pub mod pushing;
