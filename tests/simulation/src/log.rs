@@ -41,13 +41,18 @@ pub fn heard() -> Vec<Line> {
 
 struct Listener;
 
+/// The audit trail, and announcements in it.
+fn is_told(of: &Metadata<'_>) -> bool {
+    ["shared::usecases::audit", "shared::usecases::announce"].contains(&of.target())
+}
+
 impl Subscriber for Listener {
     fn register_callsite(&self, of: &'static Metadata<'static>) -> Interest {
-        if of.target() == "shared::usecases::audit" { Interest::always() } else { Interest::sometimes() }
+        if is_told(of) { Interest::always() } else { Interest::sometimes() }
     }
 
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.is_event() && (of.target() == "shared::usecases::audit" || LINES.with(|lines| lines.borrow().0))
+        of.is_event() && (is_told(of) || LINES.with(|lines| lines.borrow().0))
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
