@@ -42,8 +42,9 @@ async fn everything() -> Arena {
     let id = caller.complete(json!({ "code": landed.sent("code") })).await.is(201)["id"].as_str().unwrap().to_owned();
     let one = format!("{LIST}/{id}");
     world.bind(caller, "fl_1", &id).await;
-    caller.token(&id, json!({ "workflow_id": "fl_1" })).await.is(200);
     caller.post(&format!("{one}/check"), json!({})).await.is(200);
+    // A token that was handed out is renewed ahead of its end.
+    caller.token(&id, json!({ "workflow_id": "fl_1" })).await.is(200);
     // A refresh that tells of more than was granted, by the schedule; then the provider refuses the token that is stored.
     arena.honest.script(|script| script.scope = Some("openid email offline_access everything".to_owned()));
     world.pass(Duration::minutes(59));
@@ -182,6 +183,16 @@ const FIELDS: &[&str] = &[
     "workflow_count",
     "workflows",
     "connection",
+    "before",
+    "event_id",
+    // What is counted (`shared::telemetry::METRICS`).
+    "refreshes",
+    "decrypt_failures",
+    "quarantined",
+    "branch_key_rotation_failed",
+    "announcements_failed",
+    "tokens_lost",
+    "refresh_backlog_seconds",
     // Signals and incidents.
     "security_signals",
     "signal",

@@ -136,16 +136,17 @@ impl Watch {
         }
         if changed("last_used_at") && generation_after == generation_before {
             self.notes += 1;
+            let ends = integer(after, "access_expires_at").unwrap();
+            let begun = ends - integer(after, "access_lifetime").unwrap() * 1000;
             if let (Some(noted), Some(now)) = of("last_used_at")
                 && now - noted < 3_600_000
+                && noted >= begun
             {
-                complaints.push("a use was noted twice within an hour".to_owned());
+                complaints.push("a use of the same token was noted twice within an hour".to_owned());
             }
             if text(after, "status") != "active" {
                 complaints.push("a use was noted of what is not active".to_owned());
             }
-            let ends = integer(after, "access_expires_at").unwrap();
-            let begun = ends - integer(after, "access_lifetime").unwrap() * 1000;
             let due = schedule::ahead_of(&id_of(place), at(begun), at(ends)).unix_timestamp();
             if changed("due_at") && integer(after, "due_at") != Some(due) {
                 complaints.push("the schedule was set by a token that is not the stored one".to_owned());
