@@ -144,7 +144,8 @@ fn rules_of_the_sweep(template: &Value, rules: u64) -> Vec<Value> {
         other => panic!("{other}"),
     };
     let events = template["Resources"]["RefreshFunction"]["Properties"]["Events"].as_object().unwrap();
-    let of = events.values().map(|event| &event["Properties"]).filter(|of| enabled(&of["State"]));
+    let sweeps = events.iter().filter(|(name, _)| *name != "BranchKeys").map(|(_, event)| &event["Properties"]);
+    let of = sweeps.filter(|of| enabled(&of["State"]));
     of.map(|of| serde_json::from_str(&of["Input"].as_str().unwrap().replace("${RefreshRules}", &rules.to_string())).unwrap()).collect()
 }
 

@@ -470,12 +470,14 @@ async fn nothing_that_passes_changes_a_status() {
         Trouble::message(401),
     ] {
         let id = bound(&workos, &world, &olivia).await;
+        // A gateway's 502 may hide an answer, so within the grace it is asked again at once.
+        let asked = if matches!(trouble, Trouble::Page(502)) { 2 } else { 1 };
         world.pass(Duration::minutes(5) - Duration::seconds(10));
-        workos.trouble(trouble.clone());
+        (0..asked).for_each(|_| workos.trouble(trouble.clone()));
         let kept = olivia.token(&id, fl_1()).await.is(200);
         assert_eq!((&kept["degraded"], &kept["expires_in"]), (&json!(true), &json!(10)), "{trouble:?}");
         world.pass(Duration::seconds(10));
-        workos.trouble(trouble.clone());
+        (0..asked).for_each(|_| workos.trouble(trouble.clone()));
         let refused = olivia.token(&id, fl_1()).await;
         refused.refused(503, "provider_unavailable");
         assert!(!refused.text.contains("own words") && !refused.text.contains("pending"), "{}", refused.text);
