@@ -39,7 +39,7 @@ impl Canary {
             }
             let (from, to) = range.split_once('-').unwrap();
             let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
-            let parts = if (from..to).contains(&own.start) { vec![from..own.start, own.end..to] } else { vec![from..to] };
+            let parts = if (from..to).contains(&own.start) { [from..own.start, own.end..to] } else { [from..to, to..to] };
             found += parts.into_iter().map(|part| self.copies_in(&memory, part, &mut buffer)).sum::<usize>();
         }
         found

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use shared::correlation::on_behalf_of;
-use shared::domain::ids::{InvalidId, OrganizationId, RequestId};
+use shared::domain::ids::{AuthorizationId, InvalidId, OrganizationId, RequestId};
 use shared::http::views::timestamp;
 use shared::ports::Unavailable;
 use shared::ports::cipher::CipherError;
@@ -111,7 +111,7 @@ fn retirement(organization: &OrganizationId, version: u32, done: &Retirement) ->
         match refusal {
             Refusal::TooEarly { not_before } => answer["not_before"] = json!(timestamp(*not_before)),
             Refusal::InUse { authorizations } => {
-                answer["authorizations"] = authorizations.iter().map(|id| id.as_str()).collect();
+                answer["authorizations"] = authorizations.iter().map(AuthorizationId::as_str).collect();
             }
             Refusal::Unknown | Refusal::Seals | Refusal::NotKnown => {}
         }

@@ -146,12 +146,11 @@ impl RefreshStore for Table {
             .when("#version = :read_version AND #status = :active")
             .value(":read_version", n(read.version))
             .value(":active", s("active"));
-        let change = match &read.lease {
-            Some(lease) => change.set("committed_by", s(&lease.owner)).when("#lease_owner = :owner").value(":owner", s(&lease.owner)),
-            None => {
-                let now = millis(self.table_time(now));
-                change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", now)
-            }
+        let change = if let Some(lease) = &read.lease {
+            change.set("committed_by", s(&lease.owner)).when("#lease_owner = :owner").value(":owner", s(&lease.owner))
+        } else {
+            let now = millis(self.table_time(now));
+            change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", now)
         };
         Ok(match (self.update(MARK, change).await?, &read.lease) {
             (Written::Done(_), _) => true,

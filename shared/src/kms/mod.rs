@@ -200,5 +200,5 @@ impl Sealer for BranchSealer {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
 mod tests;

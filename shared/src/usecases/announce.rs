@@ -10,7 +10,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::{Call, within};
-use crate::domain::authorization::{Authorization, Status};
+use crate::domain::authorization::{Authorization, Reason, Status};
 use crate::ports::announcements::{Announcement, Announcements, News, UNDECRYPTABLE};
 use crate::ports::clock::Clock;
 use crate::ports::store::OrganizationIndex;
@@ -44,7 +44,7 @@ pub struct StatusChange {
 impl Announcer {
     /// Announces a change of status, with the owner and the bound workflows.
     pub async fn status(&self, call: &Call, changed: &Authorization, change: StatusChange) {
-        let reason = change.to.reason().map(|reason| reason.as_str());
+        let reason = change.to.reason().map(Reason::as_str);
         let news = News::StatusChanged { from: change.from, to: change.to.as_str(), reason };
         self.tell(call, changed, format!("{}.{}", changed.id.as_str(), change.version), news).await;
     }

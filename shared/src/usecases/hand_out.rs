@@ -184,10 +184,10 @@ impl HandOut {
             if read.lease.is_some() && !read.is_leased(now) && !may_claim(connection, &read, now) {
                 return self.make_do(call, &read, None).await;
             }
-            let claim = if !may_claim(connection, &read, now) {
-                Ok(None)
-            } else {
+            let claim = if may_claim(connection, &read, now) {
                 self.store.claim_refresh(&read, &self.refresher.lease()?, now).await
+            } else {
+                Ok(None)
             };
             let claimed = match claim {
                 Ok(claimed) => claimed,

@@ -524,6 +524,7 @@ fn lease_until(call: &Call, claimed: &Authorization) -> OffsetDateTime {
 /// Whether a hand-out or a check may claim a refresh. A lease that ended by itself was held by somebody who died: the refresh token may
 /// be spent, and its successor may be in the rescue queue. To present it again is harmless while the provider takes it, once, for
 /// nobody knows any more when it was first presented after that; then it is left to the schedule, which looks into the queue first.
+#[must_use]
 pub fn may_claim(connection: &Connection, read: &Authorization, now: OffsetDateTime) -> bool {
     let Some(held) = &read.lease else { return true };
     let grace = Duration::try_from(connection.rotation_grace).unwrap_or_default();
