@@ -84,7 +84,7 @@ async fn filled_in(world: &World, function: &str, name: &str, event: Value, expe
     let refused_at_sight = ["400", "401", "405", "413", "415"].iter().any(|status| expected.starts_with(status));
     // An event about something unknown keeps an id that nobody has.
     if !refused_at_sight && (text.contains(FIRST) || text.contains(SECOND) || text.contains(WORKFLOW)) {
-        let bound = !matches!(function, "revoke") && !(function == "assign" && name.starts_with("put"));
+        let bound = function != "revoke" && (function != "assign" || !name.starts_with("put"));
         let (first, second) = two_authorizations(world, &olivia, bound).await;
         text = text.replace(FIRST, &first);
         if !name.contains("unknown") {
@@ -151,20 +151,20 @@ fn comes_to(function: &str, answer: &Result<Value, String>) -> String {
 
 /// Invokes every event, and tells what came out otherwise than expected.
 async fn all_of<F: AsyncFnMut(&str, Value) -> Result<Value, String>>(world: &World, functions: &[&str], mut invoke: F) -> Vec<String> {
-    let mut expected = expected();
+    let mut promised = expected();
     let mut faults = Vec::new();
     for function in functions {
-        for (name, event) in events(function) {
+        for (name, raw) in events(function) {
             let case = format!("{function}/{name}");
-            let expected = expected.remove(&case).unwrap_or_default();
-            let event = filled_in(world, function, &name, event, &expected).await;
-            let came = comes_to(function, &invoke(function, event).await);
-            if came != expected {
-                faults.push(format!("\"{case}\": \"{came}\" and not \"{expected}\""));
+            let expected = promised.remove(&case).unwrap_or_default();
+            let filled = filled_in(world, function, &name, raw, &expected).await;
+            let answer = comes_to(function, &invoke(function, filled).await);
+            if answer != expected {
+                faults.push(format!("\"{case}\": \"{answer}\" and not \"{expected}\""));
             }
         }
     }
-    let unknown = expected.keys().filter(|case| functions.iter().any(|function| case.starts_with(&format!("{function}/"))));
+    let unknown = promised.keys().filter(|case| functions.iter().any(|function| case.starts_with(&format!("{function}/"))));
     faults.extend(unknown.map(|case| format!("{case} is no event")));
     faults
 }

@@ -18,6 +18,7 @@ pub struct Sim(Arc<Mutex<World>>);
 
 impl Sim {
     /// A shared world.
+    #[must_use]
     pub fn new(world: World) -> Self {
         Self(Arc::new(Mutex::new(world)))
     }
@@ -52,6 +53,7 @@ impl Events {
     }
 
     /// When the next event happens.
+    #[must_use]
     pub fn next_at(&self) -> Option<i64> {
         self.queue.keys().next().map(|(at, _)| *at)
     }
@@ -76,6 +78,7 @@ pub struct Waiting<T>(Arc<Mutex<Slot<T>>>);
 pub struct Done<T>(Arc<Mutex<Slot<T>>>);
 
 /// A value that comes later.
+#[must_use]
 pub fn reply<T>() -> (Waiting<T>, Done<T>) {
     let slot = Arc::new(Mutex::new(Slot { value: None, waker: None, gone: false }));
     (Waiting(Arc::clone(&slot)), Done(slot))
@@ -100,12 +103,11 @@ impl<T> Future for Waiting<T> {
     type Output = T;
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                slot.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
+        if let Some(value) = slot.value.take() {
+            Poll::Ready(value)
+        } else {
+            slot.waker = Some(context.waker().clone());
+            Poll::Pending
         }
     }
 }
@@ -142,6 +144,7 @@ impl Task {
     }
 
     /// Whether it can go on.
+    #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.0.load(Ordering::Relaxed)
     }
@@ -160,6 +163,7 @@ pub struct Rng(u64);
 
 impl Rng {
     /// From a seed.
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5bf0_3635)
     }

@@ -48,6 +48,7 @@ pub struct Judge {
 }
 
 /// The token at the end of a ciphertext.
+#[must_use]
 pub fn token_in(ciphertext: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(ciphertext).ok()?;
     text.rsplit('|').next()?.strip_prefix('r')?.parse().ok()
@@ -61,6 +62,7 @@ impl World {
     }
 
     /// The refresh token that is stored.
+    #[must_use]
     pub fn stored(&self, at: usize) -> Option<usize> {
         token_in(self.store.records[at].is.credential.as_ref()?.refresh.as_ref()?)
     }

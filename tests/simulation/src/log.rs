@@ -35,6 +35,7 @@ pub fn listen(everything: bool) {
 }
 
 /// What was said since.
+#[must_use]
 pub fn heard() -> Vec<Line> {
     LINES.with(|lines| std::mem::take(&mut lines.borrow_mut().1))
 }

@@ -77,6 +77,7 @@ pub struct Node {
 
 impl Node {
     /// A worker that has just begun.
+    #[must_use]
     pub fn new(sim: Sim, skew: i64) -> Self {
         let ports = Arc::new(Ports {
             sim,
@@ -424,12 +425,12 @@ impl RevocationStore for Ports {
             let at = world.index_of(&id);
             Mutex::new(Some(world.begin_revocation(skew, at, &attempt, now, task)))
         };
-        let begun = self.table("begin a revocation", WRITES, begin).await;
-        let begun = begun.map(|begun| begun.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing));
-        if !matches!(begun, Ok(RevocationStart::Begun { .. })) {
+        let answer = self.table("begin a revocation", WRITES, begin).await;
+        let started = answer.map(|start| start.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing));
+        if !matches!(started, Ok(RevocationStart::Begun { .. })) {
             self.sim.world().judge.untold.insert(task);
         }
-        begun
+        started
     }
 
     async fn finish_revocation(&self, revoking: &Authorization, _: OffsetDateTime) -> Result<(), Unavailable> {
@@ -563,10 +564,10 @@ impl Refreshes for Ports {
                 source: None,
             },
             Ok(Answer::InvalidClient) => ProviderError::Misconfigured { code: "invalid_client".to_owned() },
-            Ok(Answer::Failed) => ProviderError::AnswerLost { source: None }, // as 502 is classified
+            // A failure is classified as a 502 is.
+            Ok(Answer::Failed) | Err(Lost::Unknown) => ProviderError::AnswerLost { source: None },
             Ok(Answer::Nonsense) => ProviderError::AnswerInvalid { why: "scripted" },
             Err(Lost::Refused) => ProviderError::Unavailable { status: None, retry_after: None, source: None },
-            Err(Lost::Unknown) => ProviderError::AnswerLost { source: None },
         };
         Err(error)
     }
@@ -715,7 +716,7 @@ impl Flows for Ports {
             self.sim.world().judge.untold.insert(task);
         }
         match outcome?.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(Ok(renewal)) => Ok(renewal),
+            Some(Some(renewal)) => Ok(renewal),
             _ => Err(Unavailable::new("renew", NoAnswer)),
         }
     }

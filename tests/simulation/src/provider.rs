@@ -17,6 +17,7 @@ pub enum Siblings {
 
 /// The provider of one schedule.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a manner of its own that a provider may have")]
 pub struct Provider {
     /// Whether a refresh token is good for one refresh.
     pub rotates: bool,
@@ -121,6 +122,7 @@ pub enum Answer {
 }
 
 /// The number in a token's text.
+#[must_use]
 pub fn number(text: &str) -> usize {
     text[1..].parse().unwrap_or(usize::MAX)
 }
@@ -250,6 +252,7 @@ impl World {
 }
 
 /// The scope of everything.
+#[must_use]
 pub fn scopes() -> Scopes {
     Scopes::parse("repo").unwrap_or_default()
 }

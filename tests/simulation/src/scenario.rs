@@ -60,6 +60,9 @@ fn time_of(work: Work) -> i64 {
 }
 
 /// The tenant of everything.
+///
+/// # Panics
+/// Never: its name is a constant.
 pub fn organization() -> OrganizationId {
     static ORGANIZATION: LazyLock<Option<OrganizationId>> = LazyLock::new(|| OrganizationId::try_from("org_1").ok());
     #[expect(clippy::unwrap_used, reason = "a constant")]
@@ -67,12 +70,17 @@ pub fn organization() -> OrganizationId {
 }
 
 /// The connection of everything.
+///
+/// # Panics
+/// Never: its name is a constant.
+#[must_use]
 pub fn connection_id() -> ConnectionId {
     #[expect(clippy::unwrap_used, reason = "a constant")]
     ConnectionId::try_from("conn_1").unwrap()
 }
 
 /// Who calls.
+#[must_use]
 pub fn caller() -> Caller {
     Caller { person: person(), verified_email: None, organization: organization(), workflow: None }
 }
@@ -82,6 +90,7 @@ fn person() -> Person {
 }
 
 /// Who signed in.
+#[must_use]
 pub fn identity() -> Identity {
     Identity { person: person(), email: None, email_verified: false, organization: None }
 }
@@ -99,7 +108,7 @@ fn directory(grace: i64, concurrency: u32) -> Directory {
         allowed_scopes: scopes(),
         extra_authorization_params: BTreeMap::new(),
         claims: ClaimNames { subject: "sub".to_owned(), email: "email".to_owned(), organization: None },
-        default_access_lifetime: std::time::Duration::from_secs(300),
+        default_access_lifetime: std::time::Duration::from_mins(5),
         refresh_idle_lifetime: None,
         refresh_absolute_lifetime: None,
         rotation_grace: std::time::Duration::from_millis(grace.unsigned_abs()),

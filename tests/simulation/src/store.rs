@@ -58,6 +58,7 @@ impl World {
     }
 
     /// The record as a worker sees it.
+    #[must_use]
     pub fn seen_by(&self, at: usize, skew: i64) -> Authorization {
         let mut is = self.store.records[at].is.clone();
         if let (Some(lease), true) = (&mut is.lease, self.guards(Guard::LeaseTime)) {
@@ -198,7 +199,7 @@ impl World {
         let at = self.index_of(&claimed.id);
         let Some(lease) = &claimed.lease else { return };
         let holds = self.store.records[at].is.lease.as_ref().is_some_and(|held| held.owner == lease.owner);
-        if !(holds || !self.guards(Guard::ReleaseLease)) {
+        if !holds && self.guards(Guard::ReleaseLease) {
             return;
         }
         let doubts = self.guards(Guard::ReleaseDoubt);
@@ -304,17 +305,17 @@ impl World {
     }
 
     /// `renew_authorization`.
-    pub fn renew(&mut self, renewed: &Authorization, flow: &str, attempt: &str, task: u64) -> Result<Renewal, ()> {
+    pub fn renew(&mut self, renewed: &Authorization, flow: &str, attempt: &str, task: u64) -> Option<Renewal> {
         let at = self.index_of(&renewed.id);
         let outcome = FlowOutcome::Stored(renewed.id.clone());
-        let Some(flow) = self.store.flows.iter().position(|(id, by, ..)| id == flow && by == attempt) else { return Err(()) };
+        let flow = self.store.flows.iter().position(|(id, by, ..)| id == flow && by == attempt)?;
         if self.store.flows[flow].3.as_ref() == Some(&outcome) {
-            return Ok(Renewal::Stored);
+            return Some(Renewal::Stored);
         }
         let is = &self.store.records[at].is;
         let open = matches!(is.status, Status::Active | Status::NeedsReauthorization(_));
         if !open || is.version + 1 != renewed.version {
-            return Ok(Renewal::Changed(Some(Box::new(is.clone()))));
+            return Some(Renewal::Changed(Some(Box::new(is.clone()))));
         }
         self.saw(if is.lease.is_some() { "renewed during a refresh" } else { "renewed" });
         let kept = self.store.records[at].is.clone();
@@ -329,7 +330,7 @@ impl World {
         self.store.flows[flow].3 = Some(outcome);
         self.change_status(at, Status::Active, task);
         self.judge_step();
-        Ok(Renewal::Stored)
+        Some(Renewal::Stored)
     }
 
     /// `claim_flow`.

@@ -15,6 +15,7 @@ use crate::store::Store;
 pub const BEGINNING: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
 
 /// A moment of the world's own time.
+#[must_use]
 pub fn moment(millis: i64) -> OffsetDateTime {
     BEGINNING + Duration::milliseconds(millis)
 }
@@ -114,11 +115,13 @@ pub struct World {
 
 impl World {
     /// Now, in the world's own time.
+    #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         moment(self.events.now)
     }
 
     /// Whether a guard stands.
+    #[must_use]
     pub fn guards(&self, guard: Guard) -> bool {
         self.without != Some(guard)
     }
@@ -137,12 +140,14 @@ impl World {
     }
 
     /// Whether this part is down.
+    #[must_use]
     pub fn is_down(&self, part: Part) -> bool {
         let now = self.events.now;
         self.weather.outages.iter().any(|(of, from, until)| *of == part && *from <= now && now < *until)
     }
 
     /// Which authorization.
+    #[must_use]
     pub fn index_of(&self, id: &AuthorizationId) -> usize {
         self.store.records.iter().position(|record| record.is.id == *id).unwrap_or(0)
     }

@@ -24,7 +24,7 @@ fn logged(naming: &str) -> Vec<Value> {
 }
 
 /// The item of a version of the organization's branch key.
-fn branch_key<'a>(records: &'a Records, version: u32) -> Option<&'a Item> {
+fn branch_key(records: &Records, version: u32) -> Option<&Item> {
     let at = (format!("KEY#{ORGANIZATION}"), format!("v{version}"));
     records.items().iter().find(|item| (text(item, "pk"), text(item, "sk")) == (at.0.as_str(), at.1.as_str()))
 }
