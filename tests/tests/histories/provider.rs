@@ -28,6 +28,8 @@ pub struct RefreshToken {
     pub revoked: bool,
     /// Nobody heard of it, or whoever did has died.
     pub lost: bool,
+    /// It was given for somebody else by mistake.
+    pub anothers: bool,
     /// Which task got it.
     pub holder: Option<usize>,
     /// Which sign-in it came from.
@@ -102,7 +104,11 @@ impl Provider {
             grant.refresh.push(RefreshToken { holder: Some(task), chain: presented.chain, ..RefreshToken::default() });
             format!("rt-{of}-{}", last + 1)
         });
-        Ok(Issued { access, refresh, lifetime, narrower: random.chance(narrows), somebody_else: random.chance(mistakes) })
+        let issued = Issued { access, refresh, lifetime, narrower: random.chance(narrows), somebody_else: random.chance(mistakes) };
+        if let Some(given) = grant.refresh.last_mut().filter(|_| rotates && issued.somebody_else) {
+            given.anothers = true;
+        }
+        Ok(issued)
     }
 
     /// The person signs in again: tokens that have nothing to do with the old ones.

@@ -207,6 +207,7 @@ impl Watch {
     }
 
     /// When the schedule has finished: no refresh token of a revoked authorization lives, unless whoever had it died with it (I12).
+    /// What a provider gave for somebody else is given back to it once; a request that is lost then is not repeated by anybody.
     pub fn end_of_all(world: &mut World) {
         let mut complaints = Vec::new();
         for item in world.table.items.values().filter(|item| text(item, "sk") == "AUTH" && is_revoked(item)) {
@@ -219,7 +220,7 @@ impl Watch {
             let grant = &world.provider.grants[of];
             for (number, token) in grant.refresh.iter().enumerate().filter(|(_, token)| token.chain == grant.chain) {
                 let with_the_dead = token.lost || token.holder.is_some_and(|task| world.tasks[task].crashed) || world.watch.rescue_lost;
-                if token.spent_at.is_none() && !token.revoked && !with_the_dead {
+                if token.spent_at.is_none() && !token.revoked && !token.anothers && !with_the_dead {
                     complaints.push(format!("rt-{of}-{number} of a revoked authorization was not revoked"));
                 }
             }
