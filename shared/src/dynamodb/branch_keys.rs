@@ -74,37 +74,12 @@ impl BranchKeys for Table {
     }
 
     async fn keys_due(&self, now: OffsetDateTime, most: usize, after: Option<&KeyDue>) -> Result<Vec<KeyDue>, Unavailable> {
-        let mut start = after.map(|due| {
+        let start = after.map(|due| {
             let mut position = Key::branch_key(&due.organization, FIRST).attributes();
             position.extend([("due_shard".to_owned(), s(keys::DUE_KEYS)), ("due_at".to_owned(), seconds(due.due_at))]);
             position
         });
-        let mut found = Vec::new();
-        while found.len() < most {
-            let request = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .index_name(super::table::DUE)
-                .key_condition_expression("due_shard = :keys AND due_at <= :now")
-                .expression_attribute_values(":keys", s(keys::DUE_KEYS))
-                .expression_attribute_values(":now", seconds(now))
-                .limit(i32::try_from(most - found.len()).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(start.take());
-            let answer = request.send().await.map_err(|error| Unavailable::new(DUE, error))?;
-            for item in answer.items.unwrap_or_default() {
-                match key_due(self.row(item)) {
-                    Ok(due) => found.push(due),
-                    // One bad row must not keep the keys of all others from being rotated.
-                    Err(bad) => tracing::error!(error = %bad, "skipped a row of the due index"),
-                }
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
-        Ok(found)
+        self.due_rows(DUE, keys::DUE_KEYS, now, most, start, key_due).await
     }
 }
 

@@ -181,14 +181,11 @@ impl HandOut {
             if let Some(frozen) = self.refresher.traffic.frozen(&connection.id) {
                 return self.make_do(call, &read, Some(frozen.until - now)).await;
             }
-            if read.lease.is_some() && !read.is_leased(now) && !may_claim(connection, &read, now) {
+            let claimable = may_claim(connection, &read, now);
+            if !claimable && read.lease.is_some() && !read.is_leased(now) {
                 return self.make_do(call, &read, None).await;
             }
-            let claim = if may_claim(connection, &read, now) {
-                self.store.claim_refresh(&read, &self.refresher.lease()?, now).await
-            } else {
-                Ok(None)
-            };
+            let claim = if claimable { self.store.claim_refresh(&read, &self.refresher.lease()?, now).await } else { Ok(None) };
             let claimed = match claim {
                 Ok(claimed) => claimed,
                 // A table that takes no writes does not withhold a valid token.
