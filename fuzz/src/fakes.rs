@@ -308,6 +308,9 @@ impl OrganizationIndex for Fakes {
         let next = first.is_some().then(|| "position".to_owned());
         Ok(IndexPage { entries: first.into_iter().collect(), next })
     }
+    fn behind(&self, _: &AuthorizationId) -> String {
+        String::new()
+    }
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, _: usize) -> Result<Option<IndexEntry>, Unavailable> {
         Ok(self.listed(organization, id))
     }

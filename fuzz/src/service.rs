@@ -134,7 +134,7 @@ impl Service {
             cipher: fakes.clone(),
             rescue: fakes.clone(),
             announcer: announcer.clone(),
-            traffic: Arc::new(Traffic::new(clock.clone())),
+            traffic: Arc::new(Traffic::new(clock.clone(), Pace::OnDemand)),
             clock: clock.clone(),
             entropy: entropy.clone(),
         });

@@ -11,6 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 
 use crate::config::{Missing, Need, Settings};
+use crate::domain::incident::Pace;
 use crate::domain::redirect_uri::Environment;
 use crate::dynamodb::Table;
 use crate::eventbridge::EventBus;
@@ -50,7 +51,8 @@ pub struct Wiring {
     cipher: OnceLock<Arc<Keyring>>,
     client_secrets: Option<Arc<SecretClientSecrets>>,
     provider: OnceLock<Arc<Provider>>,
-    traffic: Arc<Traffic>,
+    on_demand: Arc<Traffic>,
+    scheduled: Arc<Traffic>,
 }
 
 /// Why a function cannot start.
@@ -118,7 +120,8 @@ impl Wiring {
         let mut egress = Egress::new(settings.development || directory.environment == Environment::Staging);
         egress.total_timeout = settings.provider_time.unwrap_or(egress.total_timeout);
         let http = Http::new(egress)?;
-        let traffic = Arc::new(Traffic::new(Arc::clone(&clock)));
+        let traffic = |pace| Arc::new(Traffic::new(Arc::clone(&clock), pace));
+        let (on_demand, scheduled) = (traffic(Pace::OnDemand), traffic(Pace::Scheduled));
         Ok(Self {
             settings,
             sdk,
@@ -131,7 +134,8 @@ impl Wiring {
             cipher: OnceLock::new(),
             client_secrets,
             provider: OnceLock::new(),
-            traffic,
+            on_demand,
+            scheduled,
         })
     }
 
@@ -268,7 +272,7 @@ impl Wiring {
         }
     }
 
-    fn refresher(&self) -> Arc<Refresher> {
+    fn refresher(&self, traffic: &Arc<Traffic>) -> Arc<Refresher> {
         Arc::new(Refresher {
             store: self.table(),
             refreshes: self.provider(),
@@ -276,7 +280,7 @@ impl Wiring {
             cipher: self.cipher(),
             rescue: self.rescue_queue(),
             announcer: self.announcer(),
-            traffic: Arc::clone(&self.traffic),
+            traffic: Arc::clone(traffic),
             clock: self.clock(),
             entropy: self.entropy(),
         })
@@ -285,13 +289,13 @@ impl Wiring {
     /// Hand out.
     #[must_use]
     pub fn hand_out(&self) -> HandOut {
-        HandOut { reads: self.table(), store: self.table(), refresher: self.refresher(), clock: self.clock() }
+        HandOut { reads: self.table(), store: self.table(), refresher: self.refresher(&self.on_demand), clock: self.clock() }
     }
 
     /// Check.
     #[must_use]
     pub fn check(&self) -> Check {
-        Check { store: self.table(), refresher: self.refresher(), userinfo: self.provider(), clock: self.clock() }
+        Check { store: self.table(), refresher: self.refresher(&self.on_demand), userinfo: self.provider(), clock: self.clock() }
     }
 
     /// Rotating and retiring branch keys.
@@ -306,7 +310,7 @@ impl Wiring {
         RefreshDue {
             queue: self.table(),
             store: self.table(),
-            refresher: self.refresher(),
+            refresher: self.refresher(&self.scheduled),
             revoker: self.revoker(),
             rescued: self.rescue_queue(),
             clock: self.clock(),

@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use shared::domain::authorization::{Authorization, Identity, SealedCredential, Status};
 use shared::domain::caller::Person;
 use shared::domain::ids::{AuthorizationId, ConnectionId, OrganizationId, RequestId};
+use shared::domain::incident::Pace;
 use shared::domain::schedule;
 use shared::domain::scopes::Scopes;
 use shared::domain::secret::Secret;
@@ -135,7 +136,7 @@ async fn measure_in_memory(size: u64) {
         cipher: cipher.clone(),
         rescue: table.clone(),
         announcer: Arc::new(Announcer { index: table.clone(), events: None, clock: Arc::new(SystemClock) }),
-        traffic: Arc::new(Traffic::new(clock.clone())),
+        traffic: Arc::new(Traffic::new(clock.clone(), Pace::Scheduled)),
         clock: clock.clone(),
         entropy,
     });

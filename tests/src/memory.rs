@@ -223,6 +223,9 @@ impl OrganizationIndex for Memory {
     async fn page(&self, _: &OrganizationId, _: &PageQuery) -> Result<IndexPage, Unavailable> {
         Err(no_such("list"))
     }
+    fn behind(&self, _: &AuthorizationId) -> String {
+        String::new()
+    }
     async fn entry(&self, _: &OrganizationId, _: &AuthorizationId, _: usize) -> Result<Option<IndexEntry>, Unavailable> {
         Err(no_such("list"))
     }

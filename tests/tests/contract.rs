@@ -406,6 +406,23 @@ async fn s55_a_body_is_one_json_object_of_at_most_16_kib_in_the_right_type() {
 }
 
 #[tokio::test]
+async fn s55_a_body_where_none_is_expected_is_refused_and_deletes_nothing() {
+    let world = World::start().await;
+    let olivia = world.olivia();
+    let id = world.authorize(&olivia, "usr_olivia").await;
+    world.bind(&olivia, "fl_1", &id).await;
+    for path in [format!("/workflows/authorization/{id}"), "/workflows/fl_1/authorization".to_owned()] {
+        let refused = olivia.call(Method::DELETE, &path, Some(json!({ "dry_run": true }))).await.refused(400, "parameter_unknown");
+        assert_eq!(refused["param"], "dry_run", "{path}");
+        let send = async |kind: &str, body: &str| olivia.send(Method::DELETE, &path, &[("content-type", kind)], Some(body)).await;
+        send("text/plain", "{}").await.refused(415, "unsupported_media_type");
+        send("application/json", "[]").await.refused(400, "body_invalid");
+        send("application/json", &" ".repeat(20_000)).await.refused(413, "body_too_large");
+    }
+    assert_eq!(olivia.one(&id).await["workflow_count"], 1);
+}
+
+#[tokio::test]
 async fn no_body_is_the_same_as_an_empty_object() {
     let world = World::start().await;
     let olivia = world.olivia();

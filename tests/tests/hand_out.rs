@@ -63,12 +63,13 @@ async fn a_rejected_token_comes_again_degraded_while_the_provider_is_down_and_is
 #[tokio::test]
 async fn without_a_refresh_token_the_stored_one_is_all_there_is() {
     let (provider, world, olivia, id) = scripted(|script| script.refresh_tokens = false).await;
-    assert_eq!(olivia.token(&id, asking(json!({}))).await.is(200)["degraded"], false);
     for short in [json!({ "rejected_generation": 1 }), json!({ "min_ttl": 3600 })] {
         world.pass(Duration::SECOND);
         let token = olivia.token(&id, asking(short)).await.is(200);
         assert_eq!((&token["generation"], &token["degraded"]), (&json!(1), &json!(true)));
+        assert!(olivia.one(&id).await["last_used_at"].is_string(), "a degraded token is used, too");
     }
+    assert_eq!(olivia.token(&id, asking(json!({}))).await.is(200)["degraded"], false);
     world.pass(Duration::HOUR);
     let refused = olivia.token(&id, asking(json!({}))).await.refused(409, "needs_reauthorization");
     assert_eq!((&refused["reason"], provider.seen().refreshes), (&json!("no_refresh_token"), 0));
@@ -101,7 +102,7 @@ async fn a_check_tells_what_bound_workflows_miss_after_a_refresh_that_grants_les
         check(&olivia, &id).await,
         json!({
             "ok": false, "status": "active", "checked_at": now, "scopes": ["email", "openid"], "missing_scopes": ["offline_access"],
-            "access_expires_at": end, "reason": null,
+            "access_expires_at": end, "reason": "scopes_insufficient",
         })
     );
     // It is said, and nothing is taken away: the workflow's own calls decide what it can still do.
@@ -134,7 +135,7 @@ async fn s85_what_is_being_revoked_hands_out_nothing_takes_no_workflow_and_is_no
     let asked = provider.seen();
     for _ in 0..2 {
         let report = check(&olivia, &id).await;
-        assert_eq!((&report["ok"], &report["status"], &report["reason"]), (&json!(false), &json!("revoking"), &Value::Null));
+        assert_eq!((&report["ok"], &report["status"], &report["reason"]), (&json!(false), &json!("revoking"), &json!("revoking")));
         for body in [json!({}), json!({ "min_ttl": 3600 }), json!({ "rejected_generation": 1 })] {
             olivia.token(&id, asking(body)).await.refused(404, "workflow_not_bound");
         }
@@ -154,4 +155,34 @@ async fn s85_what_is_being_revoked_hands_out_nothing_takes_no_workflow_and_is_no
     olivia.post(&format!("{path}/check"), json!({})).await.refused(404, "authorization_not_found");
     olivia.token(&id, asking(json!({}))).await.refused(404, "workflow_not_bound");
     assert_eq!(olivia.list().await, json!([]));
+}
+
+#[tokio::test]
+async fn however_many_grants_are_refused_each_is_told_as_it_is() {
+    let (provider, world, olivia, first) = scripted(|_| {}).await;
+    let mut all = vec![(first, "fl_1".to_owned())];
+    for number in 2..=8 {
+        world.pass(Duration::SECOND);
+        let (id, workflow) = (world.authorize_at(&provider, &olivia).await, format!("fl_{number}"));
+        world.bind(&olivia, &workflow, &id).await;
+        all.push((id, workflow));
+    }
+    provider.end_grants();
+    for (id, workflow) in &all {
+        let refused = olivia.token(id, json!({ "workflow_id": workflow, "rejected_generation": 1 })).await;
+        assert_eq!(refused.refused(409, "needs_reauthorization")["reason"], "invalid_grant", "{workflow}");
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_callers_wait_for_a_second_at_most() {
+    let (provider, world, olivia, id) = scripted(|_| {}).await;
+    provider.feels(Mood::Down);
+    world.pass(Duration::HOUR);
+    for _ in 0..20 {
+        olivia.token(&id, asking(json!({}))).await.refused(503, "provider_unavailable");
+    }
+    provider.feels(Mood::Well);
+    world.pass(Duration::SECOND);
+    assert_eq!(olivia.token(&id, asking(json!({}))).await.is(200)["generation"], 2);
 }

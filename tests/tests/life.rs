@@ -214,6 +214,10 @@ async fn s40_an_untold_or_senseless_lifetime_is_the_connections_default() {
         let id = world.authorize_at(&provider, &olivia).await;
         world.bind(&olivia, "fl_1", &id).await;
         assert_eq!(olivia.token(&id, fl_1()).await.is(200)["expires_in"], expected);
+        // Nor does a token without a word of its own live as long as the one before it.
+        provider.script(|script| script.expires_in = None);
+        let again = json!({ "workflow_id": "fl_1", "rejected_generation": 1 });
+        assert_eq!(olivia.token(&id, again).await.is(200)["expires_in"], 3600);
     }
 }
 

@@ -297,6 +297,17 @@ async fn filters_combine() {
     ] {
         assert_eq!(found(&query).await, expected, "{query}");
     }
+    // However few match, a page is full unless it is the last, and the last has no link. It is one Query of the index.
+    for (query, pages) in [
+        ("user_id=usr_olivia&limit=1", vec![1, 1]),
+        ("user_id=usr_olivia&limit=2", vec![2]),
+        ("status=revoking&limit=1", vec![0]),
+        ("email=ben%40example.com&limit=3", vec![2]),
+    ] {
+        let walked = walk(&world, &olivia, &format!("{LIST}?{query}")).await;
+        assert_eq!(walked.iter().map(Vec::len).collect::<Vec<_>>(), pages, "{query}");
+    }
+    assert_eq!(found("unused_since=2026-11-23T00:00:00+02:00").await.len(), found("unused_since=2026-11-22T22:00:00Z").await.len());
 }
 
 #[tokio::test]
@@ -312,7 +323,14 @@ async fn an_authorization_with_hundreds_of_workflows_hides_none_behind_it() {
         world.bind(&olivia, &format!("fl_{n:03}"), &all[1]).await;
     }
     for limit in [1, 2, 3, 4] {
-        let walked = walk(&world, &olivia, &format!("{LIST}?limit={limit}")).await;
+        let (mut walked, mut path) = (Vec::new(), Some(format!("{LIST}?limit={limit}")));
+        while let Some(here) = path {
+            let answer = olivia.get(&here).await;
+            walked.push(answer.is(200).as_array().unwrap().clone());
+            path = next(&world, &answer);
+        }
+        let full: Vec<usize> = all.chunks(limit).map(<[_]>::len).collect();
+        assert_eq!(walked.iter().map(Vec::len).collect::<Vec<_>>(), full, "every page but the last is full, and none is empty");
         let entries = walked.concat();
         assert_eq!(ids(&json!(entries)), all, "limit {limit}");
         let shown: Vec<_> = entries[1]["workflows"].as_array().unwrap().iter().map(|workflow| workflow["id"].clone()).collect();

@@ -20,6 +20,7 @@ use shared::domain::caller::{Caller, Person};
 use shared::domain::connection::{ClaimNames, ClientAuthentication, Connection, Kind};
 use shared::domain::directory::Directory;
 use shared::domain::ids::{AuthorizationId, ConnectionId, OrganizationId, RequestId, WorkflowId};
+use shared::domain::incident::Pace;
 use shared::domain::schedule::{self, Life, SHARDS};
 use shared::domain::scopes::Scopes;
 use shared::domain::secret::Secret;
@@ -271,7 +272,7 @@ impl Service {
             cipher: Arc::new(Clear),
             rescue: Arc::clone(&table) as _,
             announcer: Arc::new(Announcer { index: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) as _ }),
-            traffic: Arc::new(Traffic::new(Arc::clone(&clock) as _)),
+            traffic: Arc::new(Traffic::new(Arc::clone(&clock) as _, Pace::Scheduled)),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),
         });

@@ -17,6 +17,9 @@ use shared::http::views;
 use shared::usecases::assign::{self, Assign};
 use shared::usecases::replace::{self, Replace};
 
+/// How many scopes a workflow may require.
+const REQUIRED_SCOPES: usize = 50;
+
 /// The function.
 pub struct AssignFunction {
     /// Its edge.
@@ -42,6 +45,7 @@ impl AssignFunction {
             Route::Bind(workflow) => self.bind(exchange, &caller, workflow).await,
             Route::Binding(workflow) => self.binding(&caller, workflow).await,
             Route::Unbind(workflow) => {
+                exchange.refuse_fields()?;
                 self.assign.unbind(&exchange.call, &caller, &workflow_id(workflow)?).await?;
                 Ok(no_content())
             }
@@ -56,9 +60,9 @@ impl AssignFunction {
         let name = fields.parsed("workflow_name", "have 1 to 256 characters and no control characters")?;
         let required_scopes = fields.scopes("required_scopes")?.unwrap_or_default();
         fields.finish()?;
-        // One transaction holds a condition for each; DynamoDB bounds an expression to 4 KiB.
-        if required_scopes.iter().count() > 32 {
-            return Err(ApiError::invalid("required_scopes", "name at most 32 scopes"));
+        // One transaction holds a condition for each, and counts all that come and go; DynamoDB bounds an expression to 4 KB.
+        if required_scopes.iter().count() > REQUIRED_SCOPES {
+            return Err(ApiError::invalid("required_scopes", "name at most 50 scopes"));
         }
         let workflow = workflow_id(workflow)?;
         let authorization = authorization_id(&authorization.ok_or_else(|| ApiError::missing("authorization_id"))?)?;

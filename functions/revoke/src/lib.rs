@@ -37,9 +37,10 @@ impl RevokeFunction {
         let dry_run = query.parsed("dry_run", "be true or false", |s| s.parse().ok())?.unwrap_or(false);
         // A mistyped dry run must not delete.
         query.finish()?;
+        exchange.refuse_fields()?;
         let id = AuthorizationId::try_from(id.as_str()).map_err(|_| Code::AuthorizationNotFound)?;
         if dry_run {
-            let forecast = self.revoke.forecast(&caller, &exchange.directory, &id).await?;
+            let forecast = self.revoke.forecast(&exchange.call, &caller, &exchange.directory, &id).await?;
             return Ok(json(StatusCode::OK, &views::forecast(&forecast)));
         }
         self.revoke.revoke(&exchange.call, &caller, &exchange.directory, &id).await?;

@@ -181,13 +181,13 @@ pub struct AccessLifetime {
 }
 
 impl AccessLifetime {
-    /// `expires_in` or the token's own `exp`, bounded to a year, so that no provider's number overflows a date; else the previous
-    /// lifetime, else the connection's default. That one is the operator's word, for tokens that never end, too.
+    /// `expires_in` or the token's own `exp`, bounded to a year, so that no provider's number overflows a date; else the connection's
+    /// default. That one is the operator's word, for tokens that never end, too.
     #[must_use]
-    pub fn of(requested_at: OffsetDateTime, told: Option<Duration>, previous: Option<Duration>, connection: &Connection) -> Self {
+    pub fn of(requested_at: OffsetDateTime, told: Option<Duration>, connection: &Connection) -> Self {
         let default = Duration::try_from(connection.default_access_lifetime).unwrap_or(Duration::HOUR);
         let told = told.map(|told| told.clamp(Duration::ZERO, Duration::days(366)));
-        let lifetime = told.or(previous).unwrap_or(default);
+        let lifetime = told.unwrap_or(default);
         Self { requested_at, lifetime }
     }
 

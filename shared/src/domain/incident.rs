@@ -4,6 +4,9 @@
 //! 2. When the freeze is over, one refresh probes. If it succeeds the incident is over, otherwise it freezes for twice as long.
 //! 3. While grants are refused in a mass, no refusal is believed: a provider that lost its database is no reason to call back
 //!    everybody. After an hour, which an operator has been alarmed for, refusals are believed again.
+//!
+//! That is for scheduled runs, which send many requests that nobody waits for. Somebody waits for a refresh on demand: there every
+//! refusal is believed, and a freeze is short, so that the first callers after an outage get their tokens.
 
 use time::{Duration, OffsetDateTime};
 
@@ -15,6 +18,10 @@ const MASS: u32 = 5;
 const COUNTED_FOR: Duration = Duration::minutes(15);
 /// The first freeze; each further one lasts twice as long.
 const FREEZE: Duration = Duration::seconds(5);
+/// The same on demand: while the provider is down, each sandbox asks every few seconds.
+const FREEZE_ON_DEMAND: Duration = Duration::SECOND;
+/// The longest freeze on demand that no provider asked for.
+const LONGEST_ON_DEMAND: Duration = Duration::seconds(5);
 /// The longest freeze, also where a provider asks for more.
 const LONGEST_FREEZE: Duration = Duration::minutes(15);
 /// A probe that has not told by now never will: the provider's time limit has passed.
@@ -23,6 +30,16 @@ const PROBE_TIME: Duration = Duration::seconds(13);
 const RENEWALS: u32 = 3;
 /// For how long a mass of refusals is not believed.
 const DISBELIEF: Duration = Duration::HOUR;
+
+/// Why refreshes are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// Because they are due.
+    #[default]
+    Scheduled,
+    /// Because somebody waits for a token.
+    OnDemand,
+}
 
 /// What an answer to a refresh says about its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +80,7 @@ pub enum Change {
 /// How one connection has been lately.
 #[derive(Debug, Default)]
 pub struct Watch {
+    pace: Pace,
     failures: u32,
     renewed: u32,
     refused: u32,
@@ -74,8 +92,9 @@ pub struct Watch {
 struct Incident {
     kind: Kind,
     since: OffsetDateTime,
-    /// How long it freezes at a time.
+    /// How long it freezes at a time, and at most.
     freeze: Duration,
+    longest: Duration,
     /// Until when nothing is sent.
     frozen_until: OffsetDateTime,
     /// Until when a probe is under way.
@@ -97,6 +116,12 @@ impl Kind {
 }
 
 impl Watch {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
     /// Until when nothing may be sent; `None` if a refresh may begin, be it as a probe.
     #[must_use]
     pub fn frozen_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
@@ -131,12 +156,12 @@ impl Watch {
                 None
             }
             (None, Answer::Renewed) => None,
-            (None, Answer::Failed { retry_after: Some(wait) }) => Some(self.open(Kind::Unavailable, wait, now)),
-            (None, Answer::Failed { retry_after: None }) => (self.failures >= FAILURES).then(|| self.open(Kind::Unavailable, FREEZE, now)),
-            (None, Answer::ClientRefused) => (self.failures >= FAILURES).then(|| self.open(Kind::ClientRefused, FREEZE, now)),
+            (None, Answer::Failed { retry_after: Some(wait) }) => Some(self.open(Kind::Unavailable, Some(wait), now)),
+            (None, Answer::Failed { retry_after: None }) => (self.failures >= FAILURES).then(|| self.open(Kind::Unavailable, None, now)),
+            (None, Answer::ClientRefused) => (self.failures >= FAILURES).then(|| self.open(Kind::ClientRefused, None, now)),
             (None, Answer::GrantRefused) => {
-                let mass = self.refused > MASS && self.refused > self.renewed;
-                mass.then(|| self.open(Kind::MassRefusal, FREEZE, now))
+                let mass = self.refused > MASS && self.refused > self.renewed && self.pace == Pace::Scheduled;
+                mass.then(|| self.open(Kind::MassRefusal, None, now))
             }
         }
     }
@@ -165,15 +190,20 @@ impl Watch {
         }
     }
 
-    fn open(&mut self, kind: Kind, freeze: Duration, now: OffsetDateTime) -> Change {
-        let frozen_until = now.saturating_add(freeze.clamp(Duration::SECOND, LONGEST_FREEZE));
-        self.incident = Some(Incident { kind, since: now, freeze: FREEZE, frozen_until, probing_until: None, renewals: 0 });
+    /// `asked_for` is what a provider has asked for.
+    fn open(&mut self, kind: Kind, asked_for: Option<Duration>, now: OffsetDateTime) -> Change {
+        let (freeze, longest) = match self.pace {
+            Pace::Scheduled => (FREEZE, LONGEST_FREEZE),
+            Pace::OnDemand => (FREEZE_ON_DEMAND, LONGEST_ON_DEMAND),
+        };
+        let frozen_until = now.saturating_add(asked_for.unwrap_or(freeze).clamp(Duration::SECOND, LONGEST_FREEZE));
+        self.incident = Some(Incident { kind, since: now, freeze, longest, frozen_until, probing_until: None, renewals: 0 });
         Change::Began(kind)
     }
 
     fn end(&mut self) -> Option<Change> {
         let ended = self.incident.take()?;
-        *self = Self::default();
+        *self = Self::new(self.pace);
         Some(Change::Ended(ended.kind))
     }
 }
@@ -187,7 +217,7 @@ impl Incident {
             Answer::Renewed | Answer::GrantRefused | Answer::ClientRefused => Duration::ZERO,
         };
         if self.probing_until.take().is_some() {
-            self.freeze = (self.freeze * 2_i32).min(LONGEST_FREEZE);
+            self.freeze = (self.freeze * 2_i32).min(self.longest);
         }
         let until = now.saturating_add(self.freeze.max(asked_for).min(LONGEST_FREEZE));
         self.frozen_until = self.frozen_until.max(until);
@@ -261,6 +291,26 @@ mod tests {
             watch.answered(FAILED, now);
         }
         assert_eq!(watch.frozen_until(now), Some(now + LONGEST_FREEZE));
+    }
+
+    #[test]
+    fn on_demand_every_refusal_is_believed_and_a_freeze_is_short_unless_the_provider_asks_for_more() {
+        let mut watch = Watch::new(Pace::OnDemand);
+        assert_eq!(tell(&mut watch, Answer::GrantRefused, 50), None);
+        assert!(watch.believes_refusals(NOW));
+        tell(&mut watch, FAILED, 5);
+        assert_eq!(watch.begin(NOW), Err(after(1)));
+        let mut now = NOW;
+        for _ in 0..5 {
+            now = watch.frozen_until(now).unwrap_or(now);
+            assert_eq!(watch.begin(now), Ok(()));
+            watch.answered(Answer::ClientRefused, now);
+        }
+        assert_eq!(watch.frozen_until(now), Some(now + Duration::seconds(5)));
+        let mut watch = Watch::new(Pace::OnDemand);
+        let asked = Answer::Failed { retry_after: Some(Duration::seconds(30)) };
+        assert_eq!(watch.answered(asked, NOW), Some(Change::Began(Kind::Unavailable)));
+        assert_eq!(watch.begin(NOW), Err(after(30)), "what the provider asks for is honoured");
     }
 
     #[test]

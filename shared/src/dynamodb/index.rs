@@ -24,15 +24,31 @@ const UNLIMITED_FROM: usize = 250;
 
 #[async_trait]
 impl OrganizationIndex for Table {
+    /// One Query, unless authorizations with more bindings than are kept of each have used up its rows: then it goes on behind them.
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable> {
-        let request = self.listing_after(organization, query.after.as_deref());
-        // One more than the page can show, which tells whether there is a next one.
-        let rows = query.limit.saturating_mul(query.bindings_each + 1).saturating_add(1);
-        let limit = (query.limit < UNLIMITED_FROM).then(|| i32::try_from(rows).unwrap_or(i32::MAX));
-        let answer = request.set_limit(limit).send().await.map_err(|error| Unavailable::new(PAGE, error))?;
-        let cut_at = answer.last_evaluated_key.map(|key| self.row(key).text("org_sk").to_owned());
-        let rows = answer.items.unwrap_or_default().into_iter().map(|item| self.row(item));
-        assemble(rows, organization, query, cut_at).map_err(|bad| Unavailable::new(PAGE, bad))
+        let mut entries = Vec::new();
+        let mut after = query.after.clone();
+        loop {
+            let missing = query.limit - entries.len();
+            let request = self.listing_after(organization, after.as_deref());
+            // One more than the page can show, which tells whether there is a next one.
+            let rows = missing.saturating_mul(query.bindings_each + 1).saturating_add(1);
+            let limit = (missing < UNLIMITED_FROM).then(|| i32::try_from(rows).unwrap_or(i32::MAX));
+            let answer = request.set_limit(limit).send().await.map_err(|error| Unavailable::new(PAGE, error))?;
+            let cut_at = answer.last_evaluated_key.map(|key| self.row(key).text("org_sk").to_owned());
+            let rows = answer.items.unwrap_or_default().into_iter().map(|item| self.row(item));
+            let part = PageQuery { after, limit: missing, ..*query };
+            let read = assemble(rows, organization, &part, cut_at).map_err(|bad| Unavailable::new(PAGE, bad))?;
+            entries.extend(read.entries);
+            if read.next.is_none() || read.is_complete || limit.is_none() {
+                return Ok(IndexPage { entries, next: read.next });
+            }
+            after = read.next;
+        }
+    }
+
+    fn behind(&self, id: &AuthorizationId) -> String {
+        keys::after_bindings(id)
     }
 
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, most: usize) -> Result<Option<IndexEntry>, Unavailable> {
@@ -110,7 +126,16 @@ impl Table {
     }
 }
 
-/// Makes a page of rows in index order. `cut_at` is where DynamoDB stopped, if there is more behind.
+/// What one Query has brought.
+struct Part {
+    entries: Vec<IndexEntry>,
+    /// Where to go on, if DynamoDB stopped before the end or an authorization was left out.
+    next: Option<String>,
+    /// The page is full, and an authorization follows.
+    is_complete: bool,
+}
+
+/// Makes a part of a page of rows in index order. `cut_at` is where DynamoDB stopped, if there is more behind.
 ///
 /// 1. Bindings join the authorization before them, up to `bindings_each`; an orphan joins none.
 /// 2. The page ends before authorization `limit + 1`.
@@ -121,13 +146,13 @@ fn assemble(
     organization: &OrganizationId,
     query: &PageQuery,
     cut_at: Option<String>,
-) -> Result<IndexPage, BadRow> {
+) -> Result<Part, BadRow> {
     let mut entries: Vec<IndexEntry> = Vec::new();
-    let mut more = cut_at.is_some();
+    let mut is_complete = false;
     for row in rows {
         if keys::is_authorization(row.text("sk")) {
             if entries.len() == query.limit {
-                more = true;
+                is_complete = true;
                 break;
             }
             entries.push(entry(row)?);
@@ -143,8 +168,12 @@ fn assemble(
     if entries.len() > 1 {
         entries.pop_if(|last| stopped_here(last) && amid_bindings(last));
     }
-    let behind_last = entries.last().map(|last| keys::after_bindings(&last.id)).or(cut_at);
-    Ok(IndexPage { entries, next: behind_last.filter(|_| more) })
+    let next = (is_complete || cut_at.is_some())
+        .then(|| {
+            entries.last().map(|last| keys::after_bindings(&last.id)).or_else(|| query.after.clone().filter(|_| is_complete)).or(cut_at)
+        })
+        .flatten();
+    Ok(Part { entries, next, is_complete })
 }
 
 fn entry(mut row: Row) -> Result<IndexEntry, BadRow> {

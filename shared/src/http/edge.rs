@@ -8,6 +8,7 @@ use lambda_http::{Body, Request, RequestExt as _, Response};
 use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
+use super::body::Fields;
 use super::error::{ApiError, Code};
 use super::event;
 use super::page::{Telling, page};
@@ -182,6 +183,11 @@ impl Exchange {
     /// A route without query parameters refuses them, rather than ignore a `?dry_run=true` that means something elsewhere.
     pub fn refuse_query(&self) -> Result<(), ApiError> {
         Query::read(&self.request).finish()
+    }
+
+    /// A route that deletes refuses fields in a body, rather than ignore a `{"dry_run": true}` that means something elsewhere.
+    pub fn refuse_fields(&self) -> Result<(), ApiError> {
+        Fields::read(&self.request)?.finish()
     }
 }
 

@@ -392,7 +392,6 @@ impl From<RevokeError> for ApiError {
             RevokeError::InUse { workflows, workflow_count } => Self::from(Code::AuthorizationInUse)
                 .field("workflows", views::workflows(&workflows))
                 .field("workflow_count", json!(workflow_count)),
-            RevokeError::Provider(provider) => provider.into(),
             RevokeError::Unavailable(unavailable) => unavailable.into(),
         }
     }

@@ -21,7 +21,10 @@ pub fn timestamp(at: OffsetDateTime) -> String {
 /// A time of RFC 3339, in any offset.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()
+    // In a query a `+` that was not escaped is a space by now, and only the offset can have begun with it.
+    let offset = text.len().checked_sub("+00:00".len()).filter(|at| text.get(*at..=*at) == Some(" "));
+    let restored = offset.map(|at| format!("{}+{}", &text[..at], &text[at + 1..]));
+    OffsetDateTime::parse(restored.as_deref().unwrap_or(text), &time::format_description::well_known::Rfc3339).ok()
 }
 
 fn maybe(at: Option<OffsetDateTime>) -> Value {

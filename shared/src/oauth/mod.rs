@@ -196,6 +196,8 @@ impl ProviderMetadata for Provider {
     async fn supports_revocation(&self, connection: &Connection) -> Result<bool, ProviderError> {
         match connection.kind {
             Kind::WorkOs { .. } => Ok(connection.client_authentication != ClientAuthentication::None),
+            // The operator's word needs no discovery.
+            Kind::Oidc { revocation_endpoint: Some(_), .. } => Ok(true),
             Kind::Oidc { .. } | Kind::OAuth2 { .. } => Ok(self.discovery.endpoints(connection).await?.revocation.is_some()),
         }
     }

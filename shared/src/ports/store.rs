@@ -232,6 +232,8 @@ pub enum MoveOutcome {
 pub trait OrganizationIndex: Send + Sync {
     /// One page: authorizations, newest first, each with bindings that follow it.
     async fn page(&self, organization: &OrganizationId, query: &PageQuery) -> Result<IndexPage, Unavailable>;
+    /// The position behind an authorization and its bindings, as [`PageQuery::after`] takes it.
+    fn behind(&self, id: &AuthorizationId) -> String;
     /// One authorization with at most `most` of its bindings.
     async fn entry(&self, organization: &OrganizationId, id: &AuthorizationId, most: usize) -> Result<Option<IndexEntry>, Unavailable>;
     /// Looks for the authorization that a workflow is bound to, through one page of the index from a position on.
@@ -273,7 +275,7 @@ pub struct PageQuery {
 pub struct IndexPage {
     /// The entries, newest first.
     pub entries: Vec<IndexEntry>,
-    /// Where the next page begins, if there may be one.
+    /// Where the next page begins, if there is one.
     pub next: Option<String>,
 }
 

@@ -108,13 +108,21 @@ impl Check {
             .ok_or(CheckError::NotFound)?;
         let (now_is, failure) = self.prove(call, directory, read).await?;
         let missing_scopes = now_is.scopes.missing(&now_is.required());
+        let hindrance = match now_is.status {
+            // Revoked while it was proved, and gone.
+            Status::Deleted => return Err(CheckError::NotFound),
+            Status::Revoking => Some("revoking"),
+            Status::NeedsReauthorization(reason) => Some(reason.as_str()),
+            Status::Active if failure.is_none() && !missing_scopes.is_empty() => Some("scopes_insufficient"),
+            Status::Active => failure,
+        };
         Ok(Report {
-            ok: now_is.status == Status::Active && failure.is_none() && missing_scopes.is_empty(),
+            ok: hindrance.is_none(),
             status: now_is.status,
             checked_at: self.clock.now(),
             missing_scopes,
             access_expires_at: now_is.access_expires_at,
-            reason: now_is.status.reason().map(Reason::as_str).or(failure),
+            reason: hindrance,
             scopes: now_is.scopes,
         })
     }

@@ -162,7 +162,6 @@ impl HandOut {
             // again would not make them live longer.
             let just_refreshed = read.generation > found_generation;
             if (read.is_fresh(now, request.min_ttl) || just_refreshed) && !rejected {
-                self.note_use(call, &read, now).await;
                 return self.open(call, &read, false).await;
             }
             if !read.is_refreshable() {
@@ -238,7 +237,9 @@ impl HandOut {
         }
     }
 
+    /// Hands out the stored token, and notes that it is in use.
     async fn open(&self, call: &Call, read: &Authorization, degraded: bool) -> Result<Token, HandOutError> {
+        self.note_use(call, read, self.clock.now()).await;
         let access_token = self.refresher.open_access_token(call, read).await?;
         Ok(self.describe(read, access_token, degraded))
     }

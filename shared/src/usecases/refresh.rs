@@ -273,7 +273,7 @@ impl Refresher {
         for_workflow: bool,
     ) -> Result<RefreshCommit, CipherError> {
         let AtHand { refresh_token, sealer, salts: [for_access, for_refresh] } = at_hand;
-        let access = AccessLifetime::of(answer.requested_at, answer.expires_in, Some(claimed.access_lifetime), connection);
+        let access = AccessLifetime::of(answer.requested_at, answer.expires_in, connection);
         let generation = claimed.generation + 1;
         // No new refresh token in the answer: the old one stays (RFC 6749 section 6), sealed anew for its generation.
         let refresh = answer.refresh_token.as_ref().unwrap_or(&refresh_token);
@@ -331,9 +331,8 @@ impl Refresher {
         false
     }
 
-    /// Step 6. Tokens of a record that somebody else has renewed, and nobody revoked, are left alone: revoking one could end the whole
-    /// grant. Where nobody has, the provider does not revoke, or the record cannot be read, the rescue queue keeps the tokens until the
-    /// schedule has settled it.
+    /// Step 6. What cannot be settled here, the rescue queue keeps until the schedule has settled it. Both are tried until the function
+    /// ends.
     async fn superseded(
         &self,
         call: &Call,
@@ -342,20 +341,36 @@ impl Refresher {
         answer: &TokenAnswer,
         commit: &RefreshCommit,
     ) -> Refreshed {
-        let settled = match self.store.authorization(&claimed.organization, &claimed.id).await {
-            // Without a successor of the credential that was spent, these are the only tokens that work.
+        let mut wait = Duration::milliseconds(50);
+        let detail = loop {
+            if self.settle(call, connection, claimed, answer).await {
+                break "settled";
+            }
+            if self.rescue(call, claimed, commit).await {
+                break "left to the schedule";
+            }
+            if !call.has(RESCUE_TIME + wait, self.clock.now()) {
+                lost(call, claimed);
+                break "lost";
+            }
+            self.clock.sleep(wait).await;
+            wait = (wait * 2_i32).min(Duration::seconds(1));
+        };
+        record(call, claimed, "refresh", "superseded", Some(detail));
+        Refreshed::Superseded
+    }
+
+    /// Tokens of a record that somebody else has renewed, and nobody revoked, are left alone: revoking one could end the whole grant.
+    /// Where nobody has renewed it, they are the only tokens that work, and where it is revoked they are to go.
+    async fn settle(&self, call: &Call, connection: &Connection, claimed: &Authorization, answer: &TokenAnswer) -> bool {
+        match self.store.authorization(&claimed.organization, &claimed.id).await {
             Ok(Some(now)) if !matches!(now.status, Status::Revoking | Status::Deleted) => now.generation > claimed.generation,
             Ok(_) => self.revoke(call, connection, claimed, "tokens of an overtaken refresh", answer).await,
             Err(error) => {
                 log(call, claimed, "a superseded record was not read", &error);
                 false
             }
-        };
-        if !settled && !self.rescue(call, claimed, commit).await {
-            lost(call, claimed);
         }
-        record(call, claimed, "refresh", "superseded", Some(if settled { "settled" } else { "left to the schedule" }));
-        Refreshed::Superseded
     }
 
     /// Revokes tokens that nobody may use; whether the provider has done so.

@@ -21,8 +21,8 @@ use crate::ports::Unavailable;
 use crate::ports::clock::Clock;
 use crate::ports::store::{BindingMoves, BindingStore, MoveOutcome, OrganizationIndex};
 
-/// How many workflows a report names.
-const REPORTED: usize = 100;
+/// How many bytes the lines of moved and of refused workflows may have, each: together less than the six megabytes of an answer.
+const REPORTED: usize = 2 << 20;
 /// How many bindings are read from the index at a time.
 const BATCH: usize = 500;
 /// What must remain of the function's time before another transaction begins: for how long a write is tried again, and the report.
@@ -61,7 +61,7 @@ pub struct Report {
     /// How many are still bound to the old authorization (or would be). More than were refused: time ran out, or some were bound
     /// meanwhile. Repeating the replace moves them.
     pub remaining: u64,
-    /// At most 100 workflows, with what happened to each; the refused ones before others.
+    /// Every workflow with what happened to it, by their ids; some thousands of each kind at least.
     pub workflows: Vec<Line>,
     /// Whether it was only asked.
     pub dry_run: bool,
@@ -118,8 +118,15 @@ pub enum ReplaceError {
 struct Progress {
     moved: u64,
     refused: u64,
-    refused_lines: Vec<Line>,
-    other_lines: Vec<Line>,
+    refused_lines: Lines,
+    other_lines: Lines,
+}
+
+/// Lines of a report, as many as an answer can carry.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<Line>,
+    bytes: usize,
 }
 
 impl Replace {
@@ -250,26 +257,48 @@ impl Progress {
     fn refuse(&mut self, batch: Vec<Binding>, granted: &Scopes) -> Vec<Binding> {
         let (movable, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|binding| granted.covers(&binding.required_scopes));
         self.refused += refused.len() as u64;
-        for binding in refused.into_iter().take(REPORTED - self.refused_lines.len()) {
+        for binding in refused {
             let missing = granted.missing(&binding.required_scopes);
-            self.refused_lines.push(Line { binding, outcome: Outcome::Refused { missing } });
+            self.refused_lines.add(Line { binding, outcome: Outcome::Refused { missing } });
         }
         movable
     }
 
     fn note(&mut self, bindings: Vec<Binding>, outcome: impl Fn() -> Outcome) {
         self.moved += bindings.len() as u64;
-        let room = REPORTED - self.other_lines.len();
-        self.other_lines.extend(bindings.into_iter().take(room).map(|binding| Line { binding, outcome: outcome() }));
+        for binding in bindings {
+            self.other_lines.add(Line { binding, outcome: outcome() });
+        }
     }
 
-    /// At most 100 lines in the order of the workflows' ids. Whoever reads them has to do something about the refused ones.
-    fn lines(mut self) -> Vec<Line> {
-        self.other_lines.truncate(REPORTED - self.refused_lines.len());
-        let mut lines = self.refused_lines;
-        lines.append(&mut self.other_lines);
+    /// All lines in the order of the workflows' ids.
+    fn lines(self) -> Vec<Line> {
+        let mut lines = self.refused_lines.lines;
+        lines.extend(self.other_lines.lines);
         lines.sort_by(|a, b| a.binding.workflow.cmp(&b.binding.workflow));
         lines
+    }
+}
+
+impl Lines {
+    fn add(&mut self, line: Line) {
+        self.bytes += line.bytes();
+        if self.bytes <= REPORTED {
+            self.lines.push(line);
+        }
+    }
+}
+
+impl Line {
+    /// About as long as it is in JSON, where a character of a name may take six bytes.
+    fn bytes(&self) -> usize {
+        const AROUND: usize = 120;
+        let missing = match &self.outcome {
+            Outcome::Refused { missing } => missing.iter().map(|scope| scope.len() + 3).sum(),
+            Outcome::Moved | Outcome::WouldMove => 0,
+        };
+        let name = self.binding.name.as_ref().map_or(0, |name| name.as_str().len() * 6);
+        AROUND + self.binding.workflow.as_str().len() + name + missing
     }
 }
 

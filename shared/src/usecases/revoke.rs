@@ -88,9 +88,6 @@ pub enum RevokeError {
         /// How many there are.
         workflow_count: u64,
     },
-    /// The provider could not be asked whether it revokes.
-    #[error("failed to ask the provider for its metadata")]
-    Provider(#[source] ProviderError),
     /// A part of ours is down.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -113,7 +110,7 @@ impl Revoke {
             Ok(()) => "ok",
             Err(RevokeError::NotFound) => "authorization_not_found",
             Err(RevokeError::InUse { .. }) => "authorization_in_use",
-            Err(RevokeError::Unavailable(_) | RevokeError::Provider(_)) => "unavailable",
+            Err(RevokeError::Unavailable(_)) => "unavailable",
         };
         Act {
             action: "revoke",
@@ -149,8 +146,14 @@ impl Revoke {
         }
     }
 
-    /// Tells what a DELETE would do, and changes nothing.
-    pub async fn forecast(&self, caller: &Caller, directory: &Directory, id: &AuthorizationId) -> Result<Forecast, RevokeError> {
+    /// Tells what a DELETE would do, and changes nothing. A provider that does not answer is no reason to fail here either.
+    pub async fn forecast(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        directory: &Directory,
+        id: &AuthorizationId,
+    ) -> Result<Forecast, RevokeError> {
         let found = self.revoker.store.authorization_to_revoke(&caller.organization, id).await?;
         let record = found.filter(|a| a.status != Status::Deleted).ok_or(RevokeError::NotFound)?;
         let workflows = if record.binding_count == 0 {
@@ -160,7 +163,10 @@ impl Revoke {
         };
         let provider_revocation = match directory.connection(&record.connection) {
             None => false,
-            Some(connection) => self.metadata.supports_revocation(connection).await.map_err(RevokeError::Provider)?,
+            Some(connection) => self.metadata.supports_revocation(connection).await.unwrap_or_else(|error| {
+                log(call, "the provider's metadata does not say whether it revokes", &error);
+                false
+            }),
         };
         Ok(Forecast { deletable: record.binding_count == 0, workflows, workflow_count: record.binding_count, provider_revocation })
     }

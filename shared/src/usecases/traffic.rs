@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Call;
 use crate::domain::ids::ConnectionId;
-use crate::domain::incident::{Answer, Change, Watch};
+use crate::domain::incident::{Answer, Change, Pace, Watch};
 use crate::ports::clock::Clock;
 use crate::ports::provider::ProviderError;
 
@@ -20,10 +20,10 @@ const POLL: Duration = Duration::milliseconds(25);
 /// The traffic of this process.
 pub struct Traffic {
     clock: Arc<dyn Clock>,
+    pace: Pace,
     connections: Mutex<HashMap<ConnectionId, Lane>>,
 }
 
-#[derive(Default)]
 struct Lane {
     under_way: u32,
     watch: Watch,
@@ -42,11 +42,17 @@ pub struct Frozen {
     pub until: OffsetDateTime,
 }
 
+impl Lane {
+    fn new(pace: Pace) -> Self {
+        Self { under_way: 0, watch: Watch::new(pace) }
+    }
+}
+
 impl Traffic {
     /// No traffic yet.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, connections: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, pace: Pace) -> Self {
+        Self { clock, pace, connections: Mutex::default() }
     }
 
     /// Whether it makes no sense to claim a refresh at present.
@@ -73,7 +79,7 @@ impl Traffic {
 
     fn try_begin<'a>(&'a self, connection: &'a ConnectionId, most: u32, now: OffsetDateTime) -> Result<Option<UnderWay<'a>>, Frozen> {
         let mut lanes = self.lanes();
-        let lane = lanes.entry(connection.clone()).or_default();
+        let lane = lanes.entry(connection.clone()).or_insert_with(|| Lane::new(self.pace));
         if lane.under_way >= most {
             return Ok(None);
         }
@@ -96,7 +102,7 @@ impl Traffic {
             Err(ProviderError::Refused { .. } | ProviderError::Ours(_)) => return,
         };
         let now = self.clock.now();
-        let change = self.lanes().entry(connection.clone()).or_default().watch.answered(answer, now);
+        let change = self.lanes().entry(connection.clone()).or_insert_with(|| Lane::new(self.pace)).watch.answered(answer, now);
         match change {
             Some(Change::Began(kind)) => tracing::error!(
                 metric = "provider_incident",
@@ -163,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_refresh_begins_when_there_is_room_and_never_too_late_for_what_follows() {
         let clock = Arc::new(Slept(Mutex::new(NOW)));
-        let traffic = Traffic::new(clock.clone());
+        let traffic = Traffic::new(clock.clone(), Pace::OnDemand);
         let connection = ConnectionId::try_from("conn_1").unwrap();
         let first = traffic.begin(&connection, 1, NOW).await.unwrap();
         let latest = NOW + Duration::SECOND;

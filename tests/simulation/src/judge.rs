@@ -13,13 +13,15 @@
 //!
 //! At the end:
 //! * Every authorization is active, proved by a refresh, or says for a true reason that a person is needed, or is gone.
-//! * **I12**: of a revoked authorization no refresh token lives on, unless nobody ever got it.
+//! * **I12**: of a revoked authorization no refresh token lives on, unless nobody ever got it, or a re-authorization got it that could
+//!   not find out for the rest of its time whether it was stored (it may be the one that works), or could not give it back.
 //! * Every change of status was announced once; at most once where its worker died before it could.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::domain::authorization::{Reason, Status};
 
+use crate::log::Line;
 use crate::provider::{Death, Loss};
 use crate::world::World;
 
@@ -39,6 +41,10 @@ pub struct Judge {
     pub changes: Vec<(usize, &'static str, u64)>,
     /// Changes whose worker was never told that it had made them.
     pub untold: BTreeSet<u64>,
+    /// Re-authorizations that do not know whether they stored what they got, or could not give it back.
+    pub left_tokens: BTreeSet<u64>,
+    /// Grants that were stored until a re-authorization replaced them.
+    pub replaced_grants: BTreeSet<usize>,
     /// The grant that was current when the revocation began, by authorization.
     pub revoked_grants: BTreeMap<usize, usize>,
     /// Announcements: of which authorization, and what.
@@ -77,6 +83,20 @@ impl World {
             let credential = &message.rescued.commit.credential;
             credential.refresh.as_deref().and_then(token_in) == Some(token)
         })
+    }
+
+    /// What the service says of itself.
+    pub fn note(&mut self, line: Line) {
+        match (line.action.as_str(), line.outcome.as_str()) {
+            ("status_change", _) => {
+                let at = self.store.records.iter().position(|record| record.is.id.as_str() == line.authorization).unwrap_or(0);
+                self.judge.announced.push((at, line.outcome));
+            }
+            ("provider_revocation", "not_revoked") if line.detail.starts_with("tokens of a refused sign-in") => {
+                _ = self.judge.left_tokens.insert(line.task)
+            }
+            _ => {}
+        }
     }
 
     /// After every change of the table or the provider.
@@ -159,7 +179,8 @@ impl World {
         let grant = self.provider.tokens[token].grant;
         let rescued = self.store.queue.iter().any(|message| message.rescued.authorization == self.store.records[at].is.id);
         let true_reason = match (self.provider.grants[grant].dead, reason) {
-            (Some(Death::Person), Reason::InvalidGrant | Reason::OutcomeUnknown) | (Some(Death::Reuse), Reason::OutcomeUnknown) => true,
+            (Some(Death::Person | Death::Repeated), Reason::InvalidGrant | Reason::OutcomeUnknown)
+            | (Some(Death::Reuse), Reason::OutcomeUnknown) => true,
             (None, Reason::OutcomeUnknown) => self.provider.tokens[token].retired_at.is_some() || rescued,
             _ => false,
         };
@@ -200,8 +221,10 @@ impl World {
         let Some(from) = self.judge.revoked_grants.get(&at).copied() else { return };
         let lives_on = (0..self.provider.tokens.len()).find(|t| {
             let token = &self.provider.tokens[*t];
-            let ours = token.grant >= from && self.provider.grants[token.grant].authorization == at;
-            ours && self.is_live(*t) && token.lost.is_none() && !self.judge.died.contains(&token.given_to)
+            let current = token.grant >= from && !self.judge.replaced_grants.contains(&token.grant);
+            let ours = current && self.provider.grants[token.grant].authorization == at;
+            let given_up = self.judge.died.contains(&token.given_to) || self.judge.left_tokens.contains(&token.given_to);
+            ours && self.is_live(*t) && token.lost.is_none() && !given_up
         });
         if let Some(token) = lives_on {
             self.violated(format!("I12: r{token} lives on after the revocation"));

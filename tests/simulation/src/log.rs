@@ -19,6 +19,10 @@ pub struct Line {
     pub outcome: String,
     /// On which authorization.
     pub authorization: String,
+    /// Particulars.
+    pub detail: String,
+    /// In which task.
+    pub task: u64,
     /// Everything, when it is traced.
     pub all: String,
 }
@@ -85,6 +89,8 @@ impl Visit for Reading {
         match field.name() {
             "action" => value.clone_into(&mut self.0.action),
             "outcome" => value.clone_into(&mut self.0.outcome),
+            "detail" => value.clone_into(&mut self.0.detail),
+            "request_id" => self.0.task = value.parse().unwrap_or_default(),
             "authorization" => value.clone_into(&mut self.0.authorization),
             _ => {}
         }

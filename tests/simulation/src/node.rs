@@ -12,6 +12,7 @@ use shared::domain::caller::Person;
 use shared::domain::connection::Connection;
 use shared::domain::flow::{Completion, Flow, FlowOutcome, FlowSecrets, ReturnTo};
 use shared::domain::ids::{AuthorizationId, FlowId, OrganizationId, WorkflowId};
+use shared::domain::incident::Pace;
 use shared::domain::schedule;
 use shared::domain::secret::Secret;
 use shared::ports::Unavailable;
@@ -88,25 +89,28 @@ impl Node {
             keys_failed: AtomicU64::new(0),
         });
         let announcer = Arc::new(Announcer { index: ports.clone(), events: None, clock: ports.clone() });
-        let refresher = Arc::new(Refresher {
-            store: ports.clone(),
-            refreshes: ports.clone(),
-            revocations: ports.clone(),
-            cipher: ports.clone(),
-            rescue: ports.clone(),
-            announcer: announcer.clone(),
-            traffic: Arc::new(Traffic::new(ports.clone())),
-            clock: ports.clone(),
-            entropy: ports.clone(),
-        });
+        let refresher = |pace| {
+            Arc::new(Refresher {
+                store: ports.clone(),
+                refreshes: ports.clone(),
+                revocations: ports.clone(),
+                cipher: ports.clone(),
+                rescue: ports.clone(),
+                announcer: announcer.clone(),
+                traffic: Arc::new(Traffic::new(ports.clone(), pace)),
+                clock: ports.clone(),
+                entropy: ports.clone(),
+            })
+        };
+        let on_demand = refresher(Pace::OnDemand);
         let revoker = || Revoker { store: ports.clone(), revocations: ports.clone(), cipher: ports.clone(), clock: ports.clone() };
         Self {
-            hand_out: HandOut { reads: ports.clone(), store: ports.clone(), refresher: refresher.clone(), clock: ports.clone() },
-            check: Check { store: ports.clone(), refresher: refresher.clone(), userinfo: ports.clone(), clock: ports.clone() },
+            hand_out: HandOut { reads: ports.clone(), store: ports.clone(), refresher: on_demand.clone(), clock: ports.clone() },
+            check: Check { store: ports.clone(), refresher: on_demand, userinfo: ports.clone(), clock: ports.clone() },
             sweep: RefreshDue {
                 queue: ports.clone(),
                 store: ports.clone(),
-                refresher,
+                refresher: refresher(Pace::Scheduled),
                 revoker: revoker(),
                 rescued: ports.clone(),
                 clock: ports.clone(),
@@ -449,6 +453,9 @@ impl RevocationStore for Ports {
 impl OrganizationIndex for Ports {
     async fn page(&self, _: &OrganizationId, _: &PageQuery) -> Result<IndexPage, Unavailable> {
         Ok(IndexPage::default())
+    }
+    fn behind(&self, _: &AuthorizationId) -> String {
+        String::new()
     }
     async fn entry(&self, _: &OrganizationId, _: &AuthorizationId, _: usize) -> Result<Option<IndexEntry>, Unavailable> {
         Ok(None)

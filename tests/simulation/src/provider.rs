@@ -57,6 +57,8 @@ pub struct Grant {
 pub enum Death {
     /// A retired token came back.
     Reuse,
+    /// A request came twice, the second time too late.
+    Repeated,
     /// The person took it back at the provider.
     Person,
     /// The service had it revoked.
@@ -204,10 +206,13 @@ impl World {
                 self.again(grant, presented, task)
             }
             Some(_) => {
-                self.retired_token_presented(presented, task);
+                let repeated = self.repeating;
+                if !repeated {
+                    self.retired_token_presented(presented, task);
+                }
                 if self.provider.detects_reuse {
                     self.saw("reuse detected");
-                    self.provider.grants[grant].dead = Some(Death::Reuse);
+                    self.provider.grants[grant].dead = Some(if repeated { Death::Repeated } else { Death::Reuse });
                 }
                 Answer::InvalidGrant
             }

@@ -10,12 +10,13 @@ use shared::domain::authorization::{Authorization, Identity, SealedCredential, S
 use shared::domain::caller::{Caller, Person};
 use shared::domain::connection::{ClaimNames, ClientAuthentication, Connection, Kind};
 use shared::domain::directory::{ApiKeys, ApiTokens, Directory};
+use shared::domain::flow::FlowFailure;
 use shared::domain::ids::{AuthorizationId, ConnectionId, OrganizationId, RequestId, WorkflowId};
 use shared::domain::redirect_uri::{Environment, RedirectUris};
 use shared::domain::schedule;
 use shared::domain::secret::Secret;
 use shared::usecases::Call;
-use shared::usecases::complete_flow::CompleteRequest;
+use shared::usecases::complete_flow::{CompleteError, CompleteRequest};
 use shared::usecases::hand_out::{HandOutError, Request, Token};
 use shared::usecases::refresh_due::Shards;
 use time::Duration;
@@ -284,6 +285,7 @@ pub fn run(seed: u64, without: Option<Guard>, trace: bool) -> Outcome {
         store: Store::default(),
         provider,
         judge: Judge::default(),
+        repeating: false,
         alive: std::collections::BTreeSet::new(),
         seen: BTreeMap::new(),
         trace: trace.then(Vec::new),
@@ -470,10 +472,7 @@ impl Player {
         if world.trace.is_some() {
             for line in log::heard() {
                 world.tell(|| format!("  log:{}", line.all));
-                if line.action == "status_change" {
-                    let at = world.store.records.iter().position(|record| record.is.id.as_str() == line.authorization).unwrap_or(0);
-                    world.judge.announced.push((at, line.outcome));
-                }
+                world.note(line);
             }
         }
     }
@@ -529,10 +528,7 @@ impl Player {
         let mut guard = self.sim.world();
         let world = &mut *guard;
         for line in log::heard() {
-            let at = world.store.records.iter().position(|record| record.is.id.as_str() == line.authorization).unwrap_or(0);
-            if line.action == "status_change" {
-                world.judge.announced.push((at, line.outcome));
-            }
+            world.note(line);
         }
         if world.judge.violations.is_empty() {
             let announced = std::mem::take(&mut world.judge.announced);
@@ -591,7 +587,11 @@ async fn work_on(node: &Node, id: u64, work: Work, call: &Call, directory: &Dire
         Work::Renew(at, flow) => {
             let request = CompleteRequest { code: Secret::new(format!("{flow} c{at}")), code_verifier: None };
             let result = node.complete.complete(call, &caller(), directory, &request).await;
-            ports.sim.world().tell(|| format!("task {id} renewed: {}", result.is_ok()));
+            let mut world = ports.sim.world();
+            world.tell(|| format!("task {id} renewed: {}", result.is_ok()));
+            if matches!(result, Err(CompleteError::Failed(FlowFailure::Internal))) {
+                world.judge.left_tokens.insert(id);
+            }
         }
     }
 }

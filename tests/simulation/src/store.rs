@@ -319,6 +319,9 @@ impl World {
         }
         self.saw(if is.lease.is_some() { "renewed during a refresh" } else { "renewed" });
         let kept = self.store.records[at].is.clone();
+        if let Some(replaced) = self.stored(at) {
+            self.judge.replaced_grants.insert(self.provider.tokens[replaced].grant);
+        }
         self.store.records[at].is = Authorization {
             status: kept.status,
             binding_count: kept.binding_count,

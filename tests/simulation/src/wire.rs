@@ -106,7 +106,9 @@ pub async fn send<T: Send + 'static>(
                             Box::new(move |world| {
                                 if !world.is_down(part) {
                                     world.saw("request duplicated");
+                                    world.repeating = true;
                                     apply(world);
+                                    world.repeating = false;
                                 }
                             }),
                         );

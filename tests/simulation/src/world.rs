@@ -105,6 +105,8 @@ pub struct World {
     pub provider: Provider,
     /// Who watches.
     pub judge: Judge,
+    /// Whether a request arrives for the second time, which is nobody's fault.
+    pub repeating: bool,
     /// Tasks that are under way.
     pub alive: BTreeSet<u64>,
     /// How often each corner was reached.

@@ -9,6 +9,7 @@ use shared::domain::authorization::Status;
 use shared::domain::caller::{Caller, Person};
 use shared::domain::directory::Directory;
 use shared::domain::ids::{RequestId, WorkflowId};
+use shared::domain::incident::Pace;
 use shared::domain::schedule;
 use shared::domain::scopes::Scopes;
 use shared::dynamodb::Table;
@@ -99,7 +100,7 @@ impl Process {
             cipher: Arc::clone(&cipher) as _,
             rescue: Arc::clone(&provider) as _,
             announcer: Arc::clone(&announcer),
-            traffic: Arc::new(Traffic::new(Arc::clone(&clock))),
+            traffic: Arc::new(Traffic::new(Arc::clone(&clock), Pace::OnDemand)),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy) as _,
         });

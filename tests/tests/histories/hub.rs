@@ -32,6 +32,8 @@ use super::weaken::{Clause, clauses_of, name_of};
 pub const BEGIN: i64 = 1_795_341_600_000;
 /// For how long a provider's answer is waited for.
 const PROVIDER_TIME: i64 = 10_000;
+/// A request that has been on its way for longer may be given up.
+const SLOW: i64 = 2_000;
 
 /// What a task asks of the world.
 #[derive(Debug, Clone)]
@@ -77,6 +79,8 @@ struct Request {
     heard: Option<Heard>,
     /// Nobody waits for it any more.
     orphan: bool,
+    /// Whether a scheduled run sent it; its task may be doing something else when it arrives.
+    sweeps: bool,
     /// What a batch has read so far.
     read: Vec<Value>,
 }
@@ -199,6 +203,7 @@ impl Hub {
     pub fn ask(self: &Arc<Self>, ask: Ask) -> Reply {
         let mut world = self.world();
         let (task, since) = (world.current, world.now);
+        let sweeps = world.tasks[task].sweeps;
         if let Ask::Refresh { token } = &ask {
             let of = |token: &str| {
                 let (of, number) = Provider::parse(token);
@@ -214,7 +219,7 @@ impl Hub {
         }
         world.next_id += 1;
         let id = world.next_id;
-        let request = Request { task, ask, since, waker: None, heard: None, orphan: false, read: Vec::new() };
+        let request = Request { task, ask, since, waker: None, heard: None, orphan: false, sweeps, read: Vec::new() };
         world.requests.insert(id, request);
         Reply { hub: Arc::clone(self), id }
     }
@@ -414,13 +419,18 @@ impl World {
         }
         let timer = self.timers.keys().next().map(|(until, _)| *until);
         let of_orphans = orphans.len() * usize::from(self.random.chance(300));
-        let of_timers = usize::from(timer.is_some() && (waiting.is_empty() || self.random.chance(60)));
+        let impatient = !self.faults.over && self.random.chance(60);
+        let of_timers = usize::from(timer.is_some() && (waiting.is_empty() || impatient));
         match self.random.below(waiting.len() + of_orphans + of_timers) {
             n if n < waiting.len() && self.is_tardy(waiting[n]) => {}
             n if n < waiting.len() => self.deliver(waiting[n]),
             n if n < waiting.len() + of_orphans => self.arrive_late(orphans[n - waiting.len()]),
             _ => match timer {
-                Some(until) => self.pass_until(until),
+                Some(until) => {
+                    // Requests that are not answered in time are a fault, too.
+                    self.faults.happened |= waiting.iter().any(|id| self.requests[id].since + SLOW < until);
+                    self.pass_until(until);
+                }
                 None if !orphans.is_empty() => self.arrive_late(orphans[0]),
                 None => panic!("nothing can happen any more"),
             },
@@ -701,12 +711,11 @@ impl World {
         if !changes.is_empty() {
             self.past.push_front(Arc::new(self.table.items.clone()));
             self.past.truncate(4);
-            let task = &self.tasks[request.task];
-            let written =
-                Written { names: &names, task: request.task, sweeps: task.sweeps, owner: owner.as_deref(), now: self.now, step: self.step };
+            let (task, sweeps) = (request.task, request.sweeps);
+            let written = Written { names: &names, task, sweeps, owner: owner.as_deref(), now: self.now, step: self.step };
             self.watch.look(&self.table, &changes, &written);
-            if self.late && names.contains(&"begin a revocation") {
-                self.watch.revoked_late.extend(changes.iter().map(|(place, ..)| place.0.clone()));
+            if self.late {
+                self.watch.late.extend(changes);
             }
         }
         answer

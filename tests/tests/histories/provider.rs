@@ -88,8 +88,9 @@ impl Provider {
         let [withdraws, narrows, mistakes] = self.moods;
         let grant = &mut self.grants[of];
         grant.withdrawn |= random.chance(withdraws);
-        let last = grant.refresh.len() - 1;
         let presented = grant.refresh[number].clone();
+        // Another sign-in's tokens have nothing to do with these.
+        let last = grant.refresh.iter().rposition(|token| token.chain == presented.chain).unwrap();
         let in_grace = presented.spent_at.is_some_and(|spent| now <= spent + grace) && grant.refresh[last].spent_at.is_none();
         if grant.withdrawn || presented.revoked || (presented.spent_at.is_some() && !in_grace) {
             return Err(Refused::Grant);
@@ -102,7 +103,7 @@ impl Provider {
             }
             grant.refresh[number].spent_at = presented.spent_at.or(Some(now));
             grant.refresh.push(RefreshToken { holder: Some(task), chain: presented.chain, ..RefreshToken::default() });
-            format!("rt-{of}-{}", last + 1)
+            format!("rt-{of}-{}", grant.refresh.len() - 1)
         });
         let issued = Issued { access, refresh, lifetime, narrower: random.chance(narrows), somebody_else: random.chance(mistakes) };
         if let Some(given) = grant.refresh.last_mut().filter(|_| rotates && issued.somebody_else) {
@@ -135,11 +136,12 @@ impl Provider {
         }
     }
 
-    /// A complaint, if the token was spent and one that came after it is stored already.
+    /// A complaint, if the token was spent and one that came after it from the same sign-in is stored already.
     pub fn spent_before(&self, presented: &str, stored: &str) -> Option<String> {
         let ((of, presented_number), (_, stored_number)) = (Self::parse(presented), Self::parse(stored));
-        let spent = self.grants[of].refresh[presented_number].spent_at.is_some();
-        (spent && stored_number > presented_number).then(|| format!("{presented} is presented, and {stored} is stored already"))
+        let (before, after) = (&self.grants[of].refresh[presented_number], &self.grants[of].refresh[stored_number]);
+        let replaced = before.spent_at.is_some() && stored_number > presented_number && before.chain == after.chain;
+        replaced.then(|| format!("{presented} is presented, and {stored} is stored already"))
     }
 
     /// A token that nobody has used or revoked.

@@ -23,7 +23,7 @@ use super::expression::Item;
 use super::hub::{BEGIN, Hub, Random, Task, at, run};
 use super::provider::{Grant, Provider, RefreshToken, sealed};
 use super::spec::{AUTHORIZATIONS, Act, Event, State, Status, WORKFLOWS, can_be_ordered};
-use super::table::{Answer, Table, place};
+use super::table::{Answer, Place, Table, place};
 use super::watch::{Watch, integer, text};
 use super::weaken::Clause;
 
@@ -47,6 +47,8 @@ pub struct Faults {
     pub index_lag: usize,
     /// Whether anything went wrong.
     pub happened: bool,
+    /// Whether nothing goes wrong any more.
+    pub over: bool,
 }
 
 /// What a history is about.
@@ -631,14 +633,12 @@ fn judge(hub: &Arc<Hub>, log: &SharedLog, settings: &[Setting], bound: [Option<u
         if world.watch.ended.contains(text(item, "pk")) {
             log.events.extend([hidden(Act::End { of }), hidden(Act::End { of })]);
         }
-        if world.watch.revoked_late.iter().any(|late| late == text(item, "pk")) {
-            // Its first try was on its way while a second was answered, perhaps with a refusal.
-            log.events.push(hidden(Act::Revoke { of, saw: None }));
-        }
         if world.watch.rescues > 0 {
             log.events.push(hidden(Act::Revive { of }));
         }
     }
+    // A first try that was on its way while a second was answered, perhaps with a refusal, may happen after that.
+    log.events.extend(world.watch.late.iter().filter_map(late_act).map(|act| Event { act, invoked: 0, answered: None, after: None }));
     if world.watch.rescues > 0 {
         // A rescued token is newer than the stored one for a while.
         log.events.retain(|event| !matches!(event.act, Act::Token { .. }));
@@ -652,11 +652,26 @@ fn judge(hub: &Arc<Hub>, log: &SharedLog, settings: &[Setting], bound: [Option<u
     }
 }
 
+/// What a late change means to callers.
+fn late_act((place, before, after): &(Place, Option<Item>, Option<Item>)) -> Option<Act> {
+    let number = |id: &str| (0..AUTHORIZATIONS).find(|of| authorization(*of).as_str() == id);
+    if place.1 == "AUTH" {
+        let revoked = |item: &Option<Item>| item.as_ref().is_some_and(|item| text(item, "status") == "revoking");
+        let of = number(text(after.as_ref()?, "auth_id"))?;
+        return (revoked(after) && !revoked(before)).then_some(Act::Revoke { of, saw: None });
+    }
+    let workflow = (0..WORKFLOWS).find(|at| place.0.ends_with(&format!("#WF#{}", workflow(*at))))?;
+    Some(match after {
+        Some(binding) => Act::Bind { workflow, to: number(text(binding, "auth_id"))?, saw: None },
+        None => Act::Unbind { workflow, saw: None },
+    })
+}
+
 /// Scheduled runs without anything that goes wrong, until revocations are finished.
 fn settle(hub: &Arc<Hub>, directory: &Arc<Directory>) {
     {
         let mut world = hub.world();
-        world.faults = Faults { happened: true, ..Faults::default() };
+        world.faults = Faults { happened: true, over: true, ..Faults::default() };
         world.provider.moods = [0; 3];
         for task in 0..world.tasks.len() {
             world.tasks[task].over = true;

@@ -43,8 +43,8 @@ pub struct Watch {
     pub notes: usize,
     /// When the credential that each authorization has now was due, at any time.
     due: BTreeMap<String, BTreeSet<i64>>,
-    /// Authorizations whose revocation began by a request that arrived after its caller had been answered.
-    pub revoked_late: Vec<String>,
+    /// What was changed by requests that arrived when nobody waited for them any more.
+    pub late: Changes,
 }
 
 /// Who wrote.

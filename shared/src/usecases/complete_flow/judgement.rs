@@ -53,7 +53,7 @@ pub(super) fn assemble(
     renewing: Option<&Authorization>,
 ) -> Authorization {
     let now = tokens.requested_at;
-    let access = AccessLifetime::of(now, tokens.expires_in, renewing.map(|a| a.access_lifetime), connection);
+    let access = AccessLifetime::of(now, tokens.expires_in, connection);
     let access_expires_at = access.expires_at();
     let refreshable = tokens.refresh_token.is_some();
     let id = renewing.map_or(new_id, |a| a.id.clone());
