@@ -327,8 +327,8 @@ impl RefreshStore for Ports {
     }
 
     async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable> {
-        let (claimed, failure) = (claimed.clone(), *failure);
-        self.table("give back", WRITES, move |world| world.release(&claimed, failure)).await
+        let (claimed, failure, task) = (claimed.clone(), *failure, self.task());
+        self.table("give back", WRITES, move |world| world.release(&claimed, failure, task)).await
     }
 
     async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable> {

@@ -7,6 +7,7 @@ use shared::ports::flows::{FlowClaim, Renewal};
 use shared::ports::store::{Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart};
 use time::{Duration, OffsetDateTime};
 
+use crate::provider::Loss;
 use crate::world::{Guard, World};
 
 /// What is kept.
@@ -195,7 +196,7 @@ impl World {
     }
 
     /// `release_refresh`.
-    pub fn release(&mut self, claimed: &Authorization, failure: RefreshFailure) {
+    pub fn release(&mut self, claimed: &Authorization, failure: RefreshFailure, task: u64) {
         let at = self.index_of(&claimed.id);
         let Some(lease) = &claimed.lease else { return };
         let holds = self.store.records[at].is.lease.as_ref().is_some_and(|held| held.owner == lease.owner);
@@ -203,6 +204,13 @@ impl World {
             return;
         }
         let doubts = self.guards(Guard::ReleaseDoubt);
+        // Whoever gives a lease back waits for no answer any more.
+        let stored = self.stored(at);
+        for (number, token) in self.provider.tokens.iter_mut().enumerate().filter(|(_, token)| token.given_to == task) {
+            if self.provider.grants[token.grant].authorization == at && stored != Some(number) {
+                token.lost = token.lost.or(Some(Loss::Answer));
+            }
+        }
         let is = &mut self.store.records[at].is;
         is.due_at = Some(seconds(failure.due_at));
         is.failed_attempts += 1;
