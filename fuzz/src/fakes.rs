@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use shared::domain::authorization::{Authorization, Identity, Reason, SealedCredential, Status};
+use shared::domain::authorization::{Authorization, Identity, Reason, SealedCredential, Status, StatusChange};
 use shared::domain::binding::Binding;
 use shared::domain::caller::{Person, Principal};
 use shared::domain::connection::Connection;
@@ -25,8 +25,8 @@ use shared::ports::provider::{
     Revocations, Revoked, TokenAnswer, UserInfo,
 };
 use shared::ports::store::{
-    BindOutcome, BindingMoves, BindingStore, Committed, DueClaim, DueItem, HandOutReads, IndexEntry, IndexPage, Kept, MoveOutcome,
-    OrganizationIndex, PageQuery, RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueQueue, Rescued, RevocationStart,
+    AnnouncementStore, BindOutcome, BindingMoves, BindingStore, Committed, DueClaim, DueItem, HandOutReads, IndexEntry, IndexPage, Kept,
+    MoveOutcome, OrganizationIndex, PageQuery, RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueQueue, Rescued, RevocationStart,
     RevocationStore, Search,
 };
 use time::macros::datetime;
@@ -146,6 +146,7 @@ impl Fakes {
             failed_attempts: 0,
             credential: Some(SealedCredential { access: Some(vec![1]), refresh: Some(vec![2]) }),
             revoked_at: None,
+            unannounced: Vec::new(),
             due_at: None,
         })
     }
@@ -236,13 +237,26 @@ impl RefreshStore for Fakes {
     async fn release_refresh(&self, _: &Authorization, _: &RefreshFailure) -> Result<(), Unavailable> {
         Ok(())
     }
-    async fn mark_needs_reauthorization(&self, _: &Authorization, _: Reason, _: OffsetDateTime) -> Result<bool, Unavailable> {
-        Ok(true)
+    async fn mark_needs_reauthorization(
+        &self,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Box<Authorization>>, Unavailable> {
+        let ended = StatusChange::ended(reason, read.version + 1, now);
+        Ok(Some(Box::new(Authorization { status: ended.to, version: ended.version, unannounced: vec![ended], ..read.clone() })))
     }
     async fn quarantine(&self, _: &Authorization, _: OffsetDateTime, _: OffsetDateTime) -> Result<bool, Unavailable> {
         Ok(true)
     }
     async fn mark_used(&self, _: &Authorization, _: OffsetDateTime, _: Option<OffsetDateTime>) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AnnouncementStore for Fakes {
+    async fn note_announced(&self, _: &Authorization, _: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         Ok(())
     }
 }

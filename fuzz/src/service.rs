@@ -126,7 +126,7 @@ impl Service {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         });
-        let announcer = Arc::new(Announcer { index: fakes.clone(), events: None, clock: clock.clone() });
+        let announcer = Arc::new(Announcer { index: fakes.clone(), notes: fakes.clone(), events: None, clock: clock.clone() });
         let refresher = Arc::new(Refresher {
             store: fakes.clone(),
             refreshes: fakes.clone(),

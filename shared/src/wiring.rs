@@ -213,7 +213,7 @@ impl Wiring {
     fn announcer(&self) -> Arc<Announcer> {
         let bus = self.settings.event_bus.as_ref();
         let events = bus.map(|bus| Arc::new(EventBus::new(aws_sdk_eventbridge::Client::new(&self.sdk), bus)) as _);
-        Arc::new(Announcer { index: self.table(), events, clock: self.clock() })
+        Arc::new(Announcer { index: self.table(), notes: self.table(), events, clock: self.clock() })
     }
 
     /// Create an authorization URL.

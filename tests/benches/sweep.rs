@@ -135,7 +135,7 @@ async fn measure_in_memory(size: u64) {
         revocations: provider.clone(),
         cipher: cipher.clone(),
         rescue: table.clone(),
-        announcer: Arc::new(Announcer { index: table.clone(), events: None, clock: Arc::new(SystemClock) }),
+        announcer: Arc::new(Announcer { index: table.clone(), notes: table.clone(), events: None, clock: Arc::new(SystemClock) }),
         traffic: Arc::new(Traffic::new(clock.clone(), Pace::Scheduled)),
         clock: clock.clone(),
         entropy,
@@ -320,6 +320,7 @@ fn record(organization: &OrganizationId, sealer: &dyn Sealer, number: u64) -> Au
         failed_attempts: 0,
         credential: Some(credential),
         revoked_at: None,
+        unannounced: Vec::new(),
         due_at: Some(now - time::Duration::SECOND),
         id,
     }

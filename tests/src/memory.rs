@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use shared::domain::authorization::{Authorization, Lease, Reason, Status};
+use shared::domain::authorization::{Authorization, Lease, Reason, Status, StatusChange};
 use shared::domain::binding::Binding;
 use shared::domain::ids::{AuthorizationId, OrganizationId, WorkflowId};
-use shared::domain::schedule::shard;
+use shared::domain::schedule::{announced_by, shard};
 use shared::domain::scopes::Scopes;
 use shared::ports::Unavailable;
 use shared::ports::store::{
-    Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
+    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
     RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
 };
 use time::OffsetDateTime;
@@ -153,6 +153,7 @@ impl RefreshStore for Memory {
             record.due_at = Some(commit.due_at);
             record.last_refreshed_at = Some(commit.refreshed_at);
             record.last_used_at = commit.used_at.or(record.last_used_at);
+            record.unannounced.clone_from(&claimed.unannounced);
             (record.lease, record.outcome_unknown_since, record.failed_attempts) = (None, None, 0);
         });
         Ok(stored.map_or(Committed::Superseded, |_| Committed::Stored))
@@ -168,6 +169,7 @@ impl RefreshStore for Memory {
             |record| held(record, claimed.lease.as_ref()),
             |record| {
                 record.due_at = Some(failure.due_at);
+                record.unannounced.clone_from(&claimed.unannounced);
                 record.failed_attempts += 1;
                 record.lease = None;
                 record.outcome_unknown_since = record.outcome_unknown_since.or(failure.outcome_unknown_since);
@@ -176,14 +178,20 @@ impl RefreshStore for Memory {
         Ok(())
     }
 
-    async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, _: OffsetDateTime) -> Result<bool, Unavailable> {
+    async fn mark_needs_reauthorization(
+        &self,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Box<Authorization>>, Unavailable> {
         let as_read = |r: &Authorization| r.version == read.version && r.status == Status::Active;
         let marked = self.records().change(&read.id, as_read, |record| {
             record.version += 1;
             record.status = Status::NeedsReauthorization(reason);
-            (record.lease, record.due_at) = (None, None);
+            record.unannounced.push(StatusChange::ended(reason, record.version, now));
+            (record.lease, record.due_at) = (None, Some(announced_by(&record.id, now)));
         });
-        Ok(marked.is_some())
+        Ok(marked.map(Box::new))
     }
 
     /// Everything opens in a simulation.
@@ -196,6 +204,18 @@ impl RefreshStore for Memory {
         self.records().change(&read.id, unnoted, |record| {
             record.last_used_at = Some(now);
             record.due_at = due_at.or(record.due_at);
+        });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AnnouncementStore for Memory {
+    async fn note_announced(&self, told: &Authorization, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
+        let as_read = |r: &Authorization| r.version == told.version && r.lease == told.lease && r.due_at == told.due_at;
+        self.records().change(&told.id, as_read, |record| {
+            record.unannounced.clone_from(&told.unannounced);
+            (record.lease, record.due_at) = (None, due_at);
         });
         Ok(())
     }

@@ -246,6 +246,7 @@ fn authorization(id: AuthorizationId, connection: &Connection, issued: OffsetDat
         failed_attempts: 0,
         credential: Some(SealedCredential { access: Some(b"access-1".to_vec()), refresh: Some(refresh_token.into_bytes()) }),
         revoked_at: None,
+        unannounced: Vec::new(),
         due_at: Some(schedule::next_due(&id, connection, life)),
         id,
     }
@@ -271,7 +272,7 @@ impl Service {
             revocations: Arc::clone(&provider) as _,
             cipher: Arc::new(Clear),
             rescue: Arc::clone(&table) as _,
-            announcer: Arc::new(Announcer { index: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) as _ }),
+            announcer: Arc::new(Announcer { index: Arc::clone(&table) as _, notes: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) as _ }),
             traffic: Arc::new(Traffic::new(Arc::clone(&clock) as _, Pace::Scheduled)),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),

@@ -9,13 +9,15 @@ use time::{Duration, OffsetDateTime};
 use super::caller::Person;
 use super::connection::Connection;
 use super::ids::{AuthorizationId, ConnectionId, OrganizationId};
-use super::schedule::NOTED_EVERY;
+use super::schedule::{self, Life, NOTED_EVERY};
 use super::scopes::Scopes;
 
 /// For how long a deleted id still answers `204` to a repeated DELETE (contract section 8).
 pub const TOMBSTONE_LIFETIME: Duration = Duration::days(30);
 /// For how long the provider is asked again to revoke, before the record goes without its word (contract section 8).
 pub const REVOCATION_PATIENCE: Duration = Duration::days(7);
+
+const NEEDS_REAUTHORIZATION: &str = "needs_reauthorization";
 
 /// One authorization as the table keeps it.
 #[derive(Debug, Clone)]
@@ -70,6 +72,21 @@ pub struct Authorization {
     pub revoked_at: Option<OffsetDateTime>,
     /// When the schedule looks at it next; absent if there is nothing to do.
     pub due_at: Option<OffsetDateTime>,
+    /// Changes of its status that may not have been announced, the oldest first. While there is one, the record is due.
+    pub unannounced: Vec<StatusChange>,
+}
+
+/// A change of status, from its commit on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusChange {
+    /// What it was, in the contract's word.
+    pub from: &'static str,
+    /// What it is since.
+    pub to: Status,
+    /// The record's version since.
+    pub version: u64,
+    /// When.
+    pub at: OffsetDateTime,
 }
 
 /// Who signed in at the provider.
@@ -119,7 +136,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
-            Self::NeedsReauthorization(_) => "needs_reauthorization",
+            Self::NeedsReauthorization(_) => NEEDS_REAUTHORIZATION,
             Self::Revoking => "revoking",
             Self::Deleted => "deleted",
         }
@@ -132,6 +149,27 @@ impl Status {
             Self::NeedsReauthorization(reason) => Some(reason),
             Self::Active | Self::Revoking | Self::Deleted => None,
         }
+    }
+}
+
+impl StatusChange {
+    /// A person has to sign in again.
+    #[must_use]
+    pub fn ended(reason: Reason, version: u64, at: OffsetDateTime) -> Self {
+        Self { from: Status::Active.as_str(), to: Status::NeedsReauthorization(reason), version, at }
+    }
+
+    /// What had ended works again.
+    #[must_use]
+    pub fn revived(version: u64, at: OffsetDateTime) -> Self {
+        Self { from: NEEDS_REAUTHORIZATION, to: Status::Active, version, at }
+    }
+
+    /// It was revoked, from whichever of the two.
+    #[must_use]
+    pub fn revoked(from: &str, version: u64, at: OffsetDateTime) -> Self {
+        let from = if from == NEEDS_REAUTHORIZATION { NEEDS_REAUTHORIZATION } else { Status::Active.as_str() };
+        Self { from, to: Status::Revoking, version, at }
     }
 }
 
@@ -227,6 +265,33 @@ impl Authorization {
     #[must_use]
     pub fn use_is_noted(&self, now: OffsetDateTime) -> bool {
         self.last_used_at.is_some_and(|noted| noted >= self.issued_at() && now < noted.saturating_add(NOTED_EVERY))
+    }
+
+    /// When its credential alone makes it due, as long as no try to renew it has failed.
+    #[must_use]
+    pub fn credential_due(&self, connection: &Connection) -> OffsetDateTime {
+        let refreshed_at = self.issued_at();
+        let life = Life {
+            authorized_at: self.authorized_at,
+            refreshed_at,
+            access_expires_at: self.access_expires_at,
+            handed_out: self.last_used_at.is_some_and(|used| used >= refreshed_at),
+            refreshable: self.is_refreshable(),
+        };
+        schedule::next_due(&self.id, connection, life)
+    }
+
+    /// When it is due that is otherwise to be looked at by then: earlier, if it has something to be announced.
+    #[must_use]
+    pub fn due_by(&self, otherwise: OffsetDateTime) -> OffsetDateTime {
+        self.unannounced.first().map_or(otherwise, |oldest| schedule::announced_by(&self.id, oldest.at).min(otherwise))
+    }
+
+    /// When it is due for what could not be announced just now, or for something else before.
+    #[must_use]
+    pub fn due_again(&self, otherwise: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let news = self.unannounced.first().map(|oldest| schedule::announce_again(&self.id, oldest.at, now));
+        [news, otherwise].into_iter().flatten().min()
     }
 
     /// The scopes that bound workflows require.

@@ -22,6 +22,10 @@ const WARNING: Duration = Duration::days(7);
 pub const BRANCH_KEY_SEALS_FOR: Duration = Duration::days(90);
 /// A record whose ciphertext does not open is looked at again after so long: what broke it may have been mended.
 pub const UNDECRYPTABLE_AGAIN: Duration = Duration::DAY;
+/// Whoever changes a status has announced it after so long, or has died.
+const ANNOUNCED_WITHIN: Duration = Duration::minutes(1);
+/// A bus that is down is asked at least this often.
+const ANNOUNCED_AGAIN_WITHIN: Duration = Duration::HOUR;
 /// What waited for a connection to thaw does not come all at once.
 const AFTER_FREEZE: Duration = Duration::seconds(30);
 
@@ -95,6 +99,20 @@ pub fn retry_at(id: &AuthorizationId, now: OffsetDateTime, failed_attempts: u32,
     let backoff = Duration::seconds(30 << failed_attempts.min(7)).min(Duration::HOUR);
     let spread = now + backoff - jitter(id, backoff / 2);
     retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+}
+
+/// When the schedule announces a change of status that its maker has not announced. Whatever is done with the record until then puts
+/// this off no further, however often that is.
+#[must_use]
+pub fn announced_by(id: &AuthorizationId, changed_at: OffsetDateTime) -> OffsetDateTime {
+    changed_at + ANNOUNCED_WITHIN - jitter(id, ANNOUNCED_WITHIN / 4)
+}
+
+/// When it tries again, after the bus has not taken it: once more after as long as it has waited by now.
+#[must_use]
+pub fn announce_again(id: &AuthorizationId, changed_at: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+    let wait = (now - changed_at).clamp(ANNOUNCED_WITHIN, ANNOUNCED_AGAIN_WITHIN);
+    now + wait - jitter(id, wait / 4)
 }
 
 /// When to try again what an incident keeps from being tried.

@@ -26,7 +26,7 @@ const BIND: &str = "bind a workflow";
 const UNBIND: &str = "unbind a workflow";
 const READ: &str = "read the binding of a workflow";
 const READ_AUTHORIZATION: &str = "read an authorization without its tokens";
-/// Every attribute that an authorization is read back from, except the tokens.
+/// Every attribute that an authorization is read back from, except the tokens and what is to be announced by others.
 const WITHOUT_TOKENS: [&str; 31] = [
     "pk",
     "sk",

@@ -1,22 +1,26 @@
 //! Items ⇄ domain values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use time::Duration;
+use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 
 use super::error::{BadRow, NotAsStored};
 use super::keys::{self, Key};
 use super::row::Row;
 use super::values::{Item, b, counts, list_of, millis, n, s, seconds, set_of};
-use crate::domain::authorization::{Authorization, Identity, Lease, Reason, SealedCredential, Status};
+use crate::domain::authorization::{Authorization, Identity, Lease, Reason, SealedCredential, Status, StatusChange};
 use crate::domain::binding::{Binding, WorkflowName};
 use crate::domain::caller::Person;
 use crate::domain::ids::OrganizationId;
 use crate::domain::scopes::Scopes;
 
+/// Set while a revocation is still to be announced.
+pub(super) const REVOCATION: &str = "unannounced_revocation";
+
 /// The attributes of an authorization that are absent when they have no value.
-pub(super) const OPTIONAL: [&str; 19] = [
+pub(super) const OPTIONAL: [&str; 20] = [
     "email",
     "identity_organization",
     "scopes",
@@ -35,6 +39,7 @@ pub(super) const OPTIONAL: [&str; 19] = [
     "due_shard",
     "due_at",
     "revoked_at",
+    "unannounced",
     "expires_at",
 ];
 
@@ -82,6 +87,7 @@ pub(super) fn authorization_item(of: &Authorization) -> Item {
     put("revoked_at", of.revoked_at.map(millis));
     put("due_shard", of.due_at.map(|_| keys::due_shard(&of.id)));
     put("due_at", of.due_at.map(seconds));
+    put("unannounced", unannounced(&of.unannounced));
     item
 }
 
@@ -91,6 +97,9 @@ impl TryFrom<Row> for Authorization {
         let (organization, id) =
             keys::parse_authorization(row.text("pk")).ok_or_else(|| row.bad("pk", NotAsStored("not an authorization's key")))?;
         let person = Person { issuer: row.required("issuer")?, subject: row.required("user_id")? };
+        let status = status(&mut row)?;
+        let version = row.required("version")?;
+        let revoked_at = row.optional_time("revoked_at")?;
         Ok(Self {
             id,
             organization,
@@ -106,8 +115,9 @@ impl TryFrom<Row> for Authorization {
             created_at: row.time("created_at")?,
             authorized_at: row.time("authorized_at")?,
             scopes: row.optional::<Scopes>("scopes")?.unwrap_or_default(),
-            status: status(&mut row)?,
-            version: row.required("version")?,
+            unannounced: still_unannounced(&mut row, status, version, revoked_at)?,
+            status,
+            version,
             generation: row.required("generation")?,
             binding_count: row.required("binding_count")?,
             required_scopes: row.required::<BTreeMap<String, u64>>("required_scopes")?,
@@ -120,7 +130,7 @@ impl TryFrom<Row> for Authorization {
             outcome_unknown_since: row.optional_time("outcome_unknown_since")?,
             failed_attempts: row.optional("failed_attempts")?.unwrap_or_default(),
             credential: credential(&mut row)?,
-            revoked_at: row.optional_time("revoked_at")?,
+            revoked_at,
             due_at: row.optional_seconds("due_at")?,
         })
     }
@@ -134,12 +144,63 @@ pub(super) fn status(row: &mut Row) -> Result<Status, BadRow> {
         "revoking" => Ok(Status::Revoking),
         "deleted" => Ok(Status::Deleted),
         "needs_reauthorization" => {
-            let reason: String = row.required("reason")?;
-            let known = Reason::ALL.into_iter().find(|known| known.as_str() == reason);
-            known.map(Status::NeedsReauthorization).ok_or_else(|| row.bad("reason", NotAsStored("not a reason")))
+            let word: String = row.required("reason")?;
+            reason(&word).map(Status::NeedsReauthorization).ok_or_else(|| row.bad("reason", NotAsStored("not a reason")))
         }
         _ => Err(row.bad("status", NotAsStored("not a status"))),
     }
+}
+
+fn reason(word: &str) -> Option<Reason> {
+    Reason::ALL.into_iter().find(|known| known.as_str() == word)
+}
+
+/// What is still to be announced, but for a revocation: that one is an attribute of its own, for whoever revokes has read nothing, and
+/// all that is to be told of it is in the record.
+pub(super) fn unannounced(changes: &[StatusChange]) -> Option<AttributeValue> {
+    let of = |change: &StatusChange| {
+        let mut map = HashMap::from([("version".to_owned(), n(change.version)), ("at".to_owned(), millis(change.at))]);
+        map.extend(change.to.reason().map(|reason| ("reason".to_owned(), s(reason.as_str()))));
+        AttributeValue::M(map)
+    };
+    let list: Vec<_> = changes.iter().filter(|change| change.to != Status::Revoking).map(of).collect();
+    (!list.is_empty()).then_some(AttributeValue::L(list))
+}
+
+/// Whether the revocation is among them.
+pub(super) fn unannounced_revocation(changes: &[StatusChange]) -> Option<AttributeValue> {
+    changes.iter().any(|change| change.to == Status::Revoking).then_some(AttributeValue::Bool(true))
+}
+
+/// A change to what had a reason, or away from it.
+#[derive(Deserialize)]
+struct StoredChange {
+    version: u64,
+    at: i64,
+    reason: Option<String>,
+}
+
+fn still_unannounced(
+    row: &mut Row,
+    status: Status,
+    version: u64,
+    revoked_at: Option<OffsetDateTime>,
+) -> Result<Vec<StatusChange>, BadRow> {
+    const ATTRIBUTE: &str = "unannounced";
+    let mut changes = Vec::new();
+    for stored in row.optional::<Vec<StoredChange>>(ATTRIBUTE)?.unwrap_or_default() {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(stored.at) * 1_000_000).map_err(|error| row.bad(ATTRIBUTE, error))?;
+        changes.push(match stored.reason {
+            None => StatusChange::revived(stored.version, at),
+            Some(word) => {
+                let reason = reason(&word).ok_or_else(|| row.bad(ATTRIBUTE, NotAsStored("not a reason")))?;
+                StatusChange::ended(reason, stored.version, at)
+            }
+        });
+    }
+    let revoked = matches!(status, Status::Revoking | Status::Deleted) && row.optional(REVOCATION)? == Some(true);
+    changes.extend(revoked_at.filter(|_| revoked).map(|at| StatusChange::revoked(row.text("revoked_from"), version, at)));
+    Ok(changes)
 }
 
 fn lease(row: &mut Row) -> Result<Option<Lease>, BadRow> {

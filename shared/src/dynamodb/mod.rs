@@ -10,6 +10,7 @@
 //! **Times** are Unix milliseconds, except `due_at` and `expires_at`, which are Unix seconds: the one is a sort key in which
 //! milliseconds would be noise, the other is what DynamoDB's TTL demands.
 
+mod announcements;
 mod bindings;
 mod branch_keys;
 mod change;

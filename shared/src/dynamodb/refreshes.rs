@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use time::{Duration, OffsetDateTime};
 
 use super::Table;
+use super::announcements::keeping;
 use super::change::Change;
 use super::items::status;
 use super::keys::{self, Key};
 use super::row::Row;
 use super::values::{b, millis, n, s, seconds, set_of};
 use super::write::Written;
-use crate::domain::authorization::{Authorization, Lease, Reason, Status};
+use crate::domain::authorization::{Authorization, Lease, Reason, Status, StatusChange};
 use crate::domain::ids::{AuthorizationId, OrganizationId};
-use crate::domain::schedule::NOTED_EVERY;
+use crate::domain::schedule::{self, NOTED_EVERY};
 use crate::ports::Unavailable;
 use crate::ports::store::{Committed, DueClaim, DueItem, RefreshCommit, RefreshFailure, RefreshStore, Repair, Rescued};
 
@@ -84,19 +85,29 @@ impl RefreshStore for Table {
             .value(":active", s("active"));
         let ours = match self.update(COMMIT, change).await? {
             Written::Done(_) => true,
-            Written::Refused(row) => committed(row, &lease.owner, version, COMMIT)? == Some(Status::Active),
+            Written::Refused(row) => committed(row, &lease.owner, version)? == Some(Status::Active),
         };
         Ok(if ours { Committed::Stored } else { Committed::Superseded })
     }
 
     async fn repair_refresh(&self, rescued: &Rescued, now: OffsetDateTime) -> Result<Repair, Unavailable> {
+        let Some(before) = self.get_authorization(&rescued.organization, &rescued.authorization).await? else { return Ok(Repair::Revoked) };
+        let version = before.version + 1;
+        let mut left = before.unannounced;
+        left.extend((before.status != Status::Active).then(|| StatusChange::revived(version, now)));
+        let due_at = left.first().map_or(rescued.commit.due_at, |oldest| {
+            schedule::announced_by(&rescued.authorization, oldest.at).min(rescued.commit.due_at)
+        });
+        let commit = RefreshCommit { due_at, ..rescued.commit.clone() };
         let key = Key::authorization(&rescued.organization, &rescued.authorization);
         // Doubt about the old credential is kept: whoever took the lease over may have spent it, and died.
-        let change = storing(Change::of(key), &rescued.authorization, rescued.generation, &rescued.commit)
+        let change = storing(keeping(Change::of(key), &left), &rescued.authorization, rescued.generation, &commit)
             .set("status", s(Status::Active.as_str()))
-            .compute("#version = #version + :one")
-            .value(":one", n(1))
+            .set("version", n(version))
             .remove(&["reason"])
+            // Whether this is a change of status, and what its event is called, depends on what was read.
+            .when("#version = :read_version")
+            .value(":read_version", n(before.version))
             .when("#generation = :read_generation")
             .value(":read_generation", n(rescued.generation))
             .when("#status = :active OR (#status = :ended AND #reason IN (:unknown, :refused))")
@@ -107,15 +118,20 @@ impl RefreshStore for Table {
             .when("attribute_not_exists(#lease_owner) OR #lease_owner = :owner OR #lease_until <= :now")
             .value(":owner", s(&rescued.owner))
             .value(":now", millis(self.table_time(now)));
-        let row = match self.update(REPAIR, change).await? {
-            Written::Done(_) => return Ok(Repair::Stored),
+        let (stored, row) = match self.update(REPAIR, change).await? {
+            Written::Done(row) => (true, row),
+            Written::Refused(Some(row)) => (false, row),
             Written::Refused(None) => return Ok(Repair::Revoked),
-            Written::Refused(Some(row)) => row,
         };
-        let present = Authorization::try_from(row).map_err(|bad| Unavailable::new(REPAIR, bad))?;
+        let present = self.read(row).map_err(|bad| Unavailable::new(REPAIR, bad))?;
         Ok(match present.status {
+            _ if stored => Repair::Stored(Box::new(present)),
             Status::Revoking | Status::Deleted => Repair::Revoked,
-            Status::Active if present.generation == rescued.generation => Repair::Busy,
+            Status::Active | Status::NeedsReauthorization(Reason::OutcomeUnknown | Reason::InvalidGrant)
+                if present.generation == rescued.generation =>
+            {
+                Repair::Busy
+            }
             Status::Active | Status::NeedsReauthorization(_) => Repair::Superseded,
         })
     }
@@ -137,12 +153,22 @@ impl RefreshStore for Table {
         self.update(RELEASE, change).await.map(|_| ())
     }
 
-    async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable> {
-        let change = Change::of(Key::authorization(&read.organization, &read.id))
+    async fn mark_needs_reauthorization(
+        &self,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Box<Authorization>>, Unavailable> {
+        let version = read.version + 1;
+        let left: Vec<_> = read.unannounced.iter().copied().chain([StatusChange::ended(reason, version, now)]).collect();
+        let change = keeping(Change::of(Key::authorization(&read.organization, &read.id)), &left)
             .set("status", s(Status::NeedsReauthorization(reason).as_str()))
             .set("reason", s(reason.as_str()))
-            .set("version", n(read.version + 1))
-            .remove(&["lease_owner", "lease_until", "due_shard", "due_at"])
+            .set("version", n(version))
+            // Nothing but the announcement makes it due from now on.
+            .set("due_shard", keys::due_shard(&read.id))
+            .set("due_at", seconds(schedule::announced_by(&read.id, left[0].at)))
+            .remove(&["lease_owner", "lease_until"])
             .when("#version = :read_version AND #status = :active")
             .value(":read_version", n(read.version))
             .value(":active", s("active"));
@@ -152,22 +178,17 @@ impl RefreshStore for Table {
             let now = millis(self.table_time(now));
             change.when("attribute_not_exists(#lease_owner) OR #lease_until <= :now").value(":now", now)
         };
-        Ok(match (self.update(MARK, change).await?, &read.lease) {
-            (Written::Done(_), _) => true,
-            (Written::Refused(row), Some(lease)) => {
-                committed(row, &lease.owner, read.version + 1, MARK)? == Some(Status::NeedsReauthorization(reason))
-            }
-            // Without a lease nothing names the attempt. The change is there with this reason at this version: a second of the same
-            // kind is announced twice rather than never.
-            (Written::Refused(row), None) => match row {
-                Some(mut row) => {
-                    let bad = |bad| Unavailable::new(MARK, bad);
-                    row.required::<u64>("version").map_err(bad)? == read.version + 1
-                        && status(&mut row).map_err(bad)? == Status::NeedsReauthorization(reason)
-                }
-                None => false,
-            },
-        })
+        let (done, row) = match self.update(MARK, change).await? {
+            Written::Done(row) => (true, row),
+            Written::Refused(Some(row)) => (false, row),
+            Written::Refused(None) => return Ok(None),
+        };
+        // Without a lease nothing names the attempt. If the change is there with this reason at this version, it is as good as ours: the
+        // record says whether it is still to be announced.
+        let named = read.lease.as_ref().is_none_or(|lease| row.text("committed_by") == lease.owner);
+        let present = self.read(row).map_err(|bad| Unavailable::new(MARK, bad))?;
+        let ours = named && present.version == version && present.status == Status::NeedsReauthorization(reason);
+        Ok((done || ours).then(|| Box::new(present)))
     }
 
     async fn quarantine(&self, read: &Authorization, now: OffsetDateTime, due_at: OffsetDateTime) -> Result<bool, Unavailable> {
@@ -233,15 +254,16 @@ fn storing(change: Change, id: &AuthorizationId, generation: u64, commit: &Refre
     }
 }
 
-/// A change by whoever holds the lease.
+/// A change by whoever holds the lease. Nobody else changes meanwhile what is to be announced.
 fn holding(claimed: &Authorization, lease: &Lease) -> Change {
-    Change::of(Key::authorization(&claimed.organization, &claimed.id)).when("#lease_owner = :owner").value(":owner", s(&lease.owner))
+    let change = Change::of(Key::authorization(&claimed.organization, &claimed.id));
+    keeping(change, &claimed.unannounced).when("#lease_owner = :owner").value(":owner", s(&lease.owner))
 }
 
 /// The status that an earlier try of ours, whose answer was lost, left at this version.
-fn committed(row: Option<Row>, owner: &str, version: u64, doing: &'static str) -> Result<Option<Status>, Unavailable> {
+fn committed(row: Option<Row>, owner: &str, version: u64) -> Result<Option<Status>, Unavailable> {
     let Some(mut row) = row else { return Ok(None) };
-    let bad = |bad| Unavailable::new(doing, bad);
+    let bad = |bad| Unavailable::new(COMMIT, bad);
     let ours = row.text("committed_by") == owner && row.required::<u64>("version").map_err(bad)? == version;
     if ours { status(&mut row).map(Some).map_err(bad) } else { Ok(None) }
 }

@@ -1,12 +1,14 @@
 //! Revoking: `active | needs_reauthorization → revoking → gone`.
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 use time::{Duration, OffsetDateTime};
 
 use super::Table;
+use super::announcements::keeping;
 use super::change::Change;
 use super::error::Refused;
-use super::items::status;
+use super::items::{REVOCATION, status, unannounced_revocation};
 use super::keys::{self, Key};
 use super::row::Row;
 use super::values::{millis, n, s, seconds};
@@ -45,6 +47,7 @@ impl RevocationStore for Table {
             .set("committed_by", s(attempt))
             .compute("#version = #version + :one")
             .compute("#revoked_from = #status")
+            .set(REVOCATION, AttributeValue::Bool(true))
             .set("due_shard", keys::due_shard(id))
             .set("due_at", seconds(now + TAKEN_OVER_AFTER))
             .remove(&["lease_owner", "lease_until", "reason"])
@@ -62,11 +65,13 @@ impl RevocationStore for Table {
     }
 
     async fn finish_revocation(&self, revoking: &Authorization, now: OffsetDateTime) -> Result<(), Unavailable> {
+        let due_at = revoking.due_again(None, now);
         let change = while_revoking(revoking)
             .set("status", s(Status::Deleted.as_str()))
             .set("expires_at", seconds(now + TOMBSTONE_LIFETIME))
-            .remove(&["sealed_access", "sealed_refresh", "lease_owner", "lease_until"])
-            .remove(&["due_shard", "due_at", "org_pk", "org_sk", "email"]);
+            .set_or_remove("due_shard", due_at.map(|_| keys::due_shard(&revoking.id)))
+            .set_or_remove("due_at", due_at.map(seconds))
+            .remove(&["sealed_access", "sealed_refresh", "lease_owner", "lease_until", "org_pk", "org_sk", "email"]);
         match self.update(FINISH, change).await? {
             // Refused without an item: TTL has taken the tombstone already.
             Written::Done(_) | Written::Refused(None) => Ok(()),
@@ -89,13 +94,16 @@ impl RevocationStore for Table {
     }
 }
 
+/// With what is left to be announced.
 fn while_revoking(of: &Authorization) -> Change {
-    Change::of(Key::authorization(&of.organization, &of.id)).when("#status = :revoking").value(":revoking", s(Status::Revoking.as_str()))
+    keeping(Change::of(Key::authorization(&of.organization, &of.id)), &of.unannounced)
+        .set_or_remove(REVOCATION, unannounced_revocation(&of.unannounced))
+        .when("#status = :revoking")
+        .value(":revoking", s(Status::Revoking.as_str()))
 }
 
 fn begun(row: Row) -> Result<RevocationStart, super::error::BadRow> {
-    let was = if row.text("revoked_from") == "needs_reauthorization" { "needs_reauthorization" } else { Status::Active.as_str() };
-    Ok(RevocationStart::Begun { record: Box::new(Authorization::try_from(row)?), was })
+    Ok(RevocationStart::Begun(Box::new(Authorization::try_from(row)?)))
 }
 
 /// Why a revocation could not begin; unless it is our own, whose answer was lost.

@@ -38,14 +38,20 @@ pub trait RefreshStore: Send + Sync {
     /// Stores a refreshed credential at version + 1, on condition of lease owner, version and status.
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable>;
     /// Stores a rescued commit, on condition that the record still has the generation it was made from and is active, or ended
-    /// only because that generation's fate was unknown. Such a credential always wins over one that is spent. Whoever has taken the
-    /// refresh over meanwhile goes first: at a provider with a grace they may be about to get the credential that replaces this one.
+    /// only because that generation's fate was unknown; then the change of status is still to be announced. Such a credential always
+    /// wins over one that is spent. Whoever has taken the refresh over meanwhile goes first: at a provider with a grace they may be
+    /// about to get the credential that replaces this one.
     async fn repair_refresh(&self, rescued: &Rescued, now: OffsetDateTime) -> Result<Repair, Unavailable>;
     /// Gives the lease back after a failure in passing, and says when to try again.
     async fn release_refresh(&self, claimed: &Authorization, failure: &RefreshFailure) -> Result<(), Unavailable>;
-    /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held; `false` if the
-    /// record is no longer as read (I10).
-    async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable>;
+    /// Changes the status to `needs_reauthorization`, on condition of version and of the lease if one is held. The record as it then
+    /// stands, with the change still to be announced; `None` if it is no longer as read (I10).
+    async fn mark_needs_reauthorization(
+        &self,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Box<Authorization>>, Unavailable>;
     /// Notes that a record's ciphertext does not open, and puts it off until `due_at`. Status and ciphertext stay as they are, and a
     /// lease that `read` holds is given back. `false` if it was noted before, or the credential is another by now: then nothing changes.
     async fn quarantine(&self, read: &Authorization, now: OffsetDateTime, due_at: OffsetDateTime) -> Result<bool, Unavailable>;
@@ -93,13 +99,13 @@ pub enum Committed {
 }
 
 /// What became of a rescued commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Repair {
-    /// It is stored; the authorization is active.
-    Stored,
+    /// It is stored; the authorization is active, and this is how it stands.
+    Stored(Box<Authorization>),
     /// The record has gone on without it.
     Superseded,
-    /// Somebody else is refreshing the record; to be tried again later.
+    /// Somebody else is refreshing the record, or has just changed it; to be tried again later.
     Busy,
     /// The record was revoked: the rescued tokens are to be revoked, too.
     Revoked,
@@ -114,6 +120,16 @@ pub struct RefreshFailure {
     pub outcome_unknown_since: Option<OffsetDateTime>,
 }
 
+/// What is still to be announced of an authorization. Every write that changes a status adds the change in the same moment, and makes
+/// the record due. Whoever writes while holding a lease, or when revoking, writes what is left of [`Authorization::unannounced`]; for
+/// the others there is this.
+#[async_trait]
+pub trait AnnouncementStore: Send + Sync {
+    /// Notes what `record` has left to be announced, and when it is due from now on, if at all; a lease that it holds is given back.
+    /// On condition that it is otherwise as it was read; if not, what has been announced will be announced again. Tried only once.
+    async fn note_announced(&self, record: &Authorization, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable>;
+}
+
 /// Revoking.
 #[async_trait]
 pub trait RevocationStore: Send + Sync {
@@ -123,7 +139,8 @@ pub trait RevocationStore: Send + Sync {
         organization: &OrganizationId,
         id: &AuthorizationId,
     ) -> Result<Option<Authorization>, Unavailable>;
-    /// `active | needs_reauthorization → revoking`, if nothing is bound. From the answer on no hand-out, refresh or bind succeeds (I11).
+    /// `active | needs_reauthorization → revoking`, if nothing is bound. From the answer on no hand-out, refresh or bind succeeds (I11),
+    /// and the change is still to be announced.
     /// `attempt` is a random name of this try: an own beginning whose answer was lost is recognized by it.
     async fn begin_revocation(
         &self,
@@ -132,7 +149,7 @@ pub trait RevocationStore: Send + Sync {
         attempt: &str,
         now: OffsetDateTime,
     ) -> Result<RevocationStart, Unavailable>;
-    /// `revoking → gone`: destroys the ciphertext and leaves a tombstone.
+    /// `revoking → gone`: destroys the ciphertext and leaves a tombstone, which stays due if it has something left to be announced.
     async fn finish_revocation(&self, revoking: &Authorization, now: OffsetDateTime) -> Result<(), Unavailable>;
     /// Keeps a `revoking` record for a later try, without the token that the try does not need.
     async fn postpone_revocation(&self, revoking: &Authorization, kept: Kept, due_at: OffsetDateTime) -> Result<(), Unavailable>;
@@ -150,13 +167,8 @@ pub enum Kept {
 /// What the beginning of a revocation found.
 #[derive(Debug)]
 pub enum RevocationStart {
-    /// It is revoking now.
-    Begun {
-        /// The record with its ciphertext.
-        record: Box<Authorization>,
-        /// What its status was before, in the contract's word.
-        was: &'static str,
-    },
+    /// It is revoking now; the record with its ciphertext.
+    Begun(Box<Authorization>),
     /// Workflows are bound.
     InUse {
         /// How many.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use super::announce::{Announcer, StatusChange};
+use super::announce::Announcer;
 use super::audit::{Act, tokens_given_back};
 use super::signals::Signal;
 use super::traffic::{Frozen, Traffic};
@@ -281,8 +281,10 @@ impl Refresher {
             access: Some(sealer.seal(context(claimed, TokenField::Access, generation), &answer.access_token, for_access)?),
             refresh: Some(sealer.seal(context(claimed, TokenField::Refresh, generation), refresh, for_refresh)?),
         };
-        let refreshed_at = answer.requested_at;
+        let (refreshed_at, now) = (answer.requested_at, self.clock.now());
         let access_expires_at = access.expires_at();
+        let life =
+            Life { authorized_at: claimed.authorized_at, refreshed_at, access_expires_at, handed_out: for_workflow, refreshable: true };
         Ok(RefreshCommit {
             credential,
             // A refresh may narrow what was granted, and never widen it (RFC 6749 section 6).
@@ -290,13 +292,9 @@ impl Refresher {
             access_expires_at,
             access_lifetime: access.lifetime,
             reauthorize_by: reauthorize_by(connection, claimed.authorized_at, refreshed_at, access_expires_at, true),
-            due_at: schedule::next_due(
-                &claimed.id,
-                connection,
-                Life { authorized_at: claimed.authorized_at, refreshed_at, access_expires_at, handed_out: for_workflow, refreshable: true },
-            ),
+            due_at: claimed.due_by(schedule::next_due(&claimed.id, connection, life)),
             refreshed_at,
-            used_at: for_workflow.then_some(self.clock.now()),
+            used_at: for_workflow.then_some(now),
         })
     }
 
@@ -447,19 +445,17 @@ impl Refresher {
         Refreshed::Passing { retry_after }
     }
 
-    /// The one place where an authorization ends; announced once, by whoever made the change.
+    /// The one place where an authorization ends; announced by whoever made the change.
     pub async fn end(&self, call: &Call, read: &Authorization, reason: Reason) -> Refreshed {
         match self.store.mark_needs_reauthorization(read, reason, self.clock.now()).await {
-            Ok(true) => {
+            Ok(Some(mut ended)) => {
                 if reason == Reason::InvalidGrant {
                     Signal::RefreshTokenRefused.raise(call, "the provider refuses the refresh token that is stored");
                 }
-                let to = Status::NeedsReauthorization(reason);
-                let change = StatusChange { from: Status::Active.as_str(), to, version: read.version + 1 };
-                self.announcer.status(call, read, change).await;
+                self.announcer.changed(call, &mut ended, None).await;
                 Refreshed::Ended(reason)
             }
-            Ok(false) => Refreshed::Superseded,
+            Ok(None) => Refreshed::Superseded,
             Err(error) => {
                 log(call, read, "the end of an authorization is not stored", &error);
                 Refreshed::Passing { retry_after: None }
@@ -472,7 +468,7 @@ impl Refresher {
     pub async fn quarantine(&self, call: &Call, read: &Authorization, error: &CipherError) {
         log(call, read, "the tokens of an authorization do not open", error);
         let now = self.clock.now();
-        let due_at = now + schedule::UNDECRYPTABLE_AGAIN;
+        let due_at = read.due_by(now + schedule::UNDECRYPTABLE_AGAIN);
         match self.store.quarantine(read, now, due_at).await {
             Ok(true) => {
                 tracing::error!(
@@ -515,6 +511,7 @@ impl Refresher {
     }
 
     async fn give_back(&self, call: &Call, claimed: &Authorization, failure: RefreshFailure) {
+        let failure = RefreshFailure { due_at: claimed.due_by(failure.due_at), ..failure };
         if let Err(error) = self.store.release_refresh(claimed, &failure).await {
             log(call, claimed, "a lease was not given back; it ends by itself", &error);
         }

@@ -4,8 +4,9 @@
 //!    over, for the token that is presented once more may have its successor there.
 //! 2. The due items of each shard are taken oldest first, and those of all shards are worked on with bounded concurrency: a shard
 //!    with little to do leaves its room to the others.
-//! 3. An item's failure is its own: it is counted, and the run goes on.
-//! 4. The run stops while the remaining time still covers what is in flight, and reports counts.
+//! 3. What an item still has to have announced is announced first, and whatever else is due of it is done then.
+//! 4. An item's failure is its own: it is counted, and the run goes on.
+//! 5. The run stops while the remaining time still covers what is in flight, and reports counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -14,10 +15,9 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use time::{Duration, OffsetDateTime};
 
 use super::Call;
-use super::announce::StatusChange;
 use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher, may_claim};
 use super::revoke::{Revoker, Settled};
-use crate::domain::authorization::{Authorization, Reason, Status};
+use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::directory::Directory;
 use crate::domain::schedule::{self, SHARDS};
 use crate::ports::Unavailable;
@@ -192,18 +192,14 @@ impl RefreshDue {
 
     /// Whether the commit was stored. If the authorization was revoked meanwhile, its tokens are revoked, and only then forgotten.
     async fn repair(&self, call: &Call, directory: &Directory, rescued: &Rescued) -> Result<bool, Unavailable> {
-        let before = self.store.authorization(&rescued.organization, &rescued.authorization).await?;
         match self.store.repair_refresh(rescued, self.clock.now()).await? {
-            Repair::Stored => {
-                if let Some(ended) = before.filter(|before| before.status != Status::Active) {
-                    let change = StatusChange { from: ended.status.as_str(), to: Status::Active, version: ended.version + 1 };
-                    self.refresher.announcer.status(call, &ended, change).await;
-                }
+            Repair::Stored(mut repaired) => {
+                self.refresher.announcer.changed(call, &mut repaired, Some(rescued.commit.due_at)).await;
                 Ok(true)
             }
             Repair::Superseded => Ok(false),
             // It stays in the queue, and comes again after the lease has ended.
-            Repair::Busy => Err(Unavailable::new("repair a refresh", "somebody else is refreshing the authorization")),
+            Repair::Busy => Err(Unavailable::new("repair a refresh", "somebody else is at the authorization")),
             Repair::Revoked => {
                 let Some(connection) = directory.connection(&rescued.connection) else { return Ok(false) };
                 let revoked = self.refresher.revoke_rescued(call, connection, rescued).await;
@@ -252,21 +248,71 @@ impl RefreshDue {
         }
         let lease = self.refresher.lease()?;
         match self.store.claim_due(item, &lease, now).await? {
-            DueClaim::Claimed(claimed) => self.refresh(call, directory, &claimed, false).await,
-            DueClaim::Otherwise(Some(record)) if record.status == Status::Revoking && record.due_at.is_some_and(|due| due <= now) => {
-                Ok(match self.revoker.settle(call, directory, &record).await? {
-                    Settled::Gone => Done::Revoked,
-                    Settled::Postponed => Done::Deferred,
-                })
+            DueClaim::Claimed(mut claimed) => {
+                if let Some(done) = self.tell_claimed(call, directory, &mut claimed).await {
+                    return Ok(done);
+                }
+                self.refresh(call, directory, &claimed, false).await
             }
-            DueClaim::Otherwise(Some(record)) if is_abandoned(directory, &record, drained_at, now) => {
+            DueClaim::Otherwise(Some(record)) if record.due_at.is_some_and(|due| due <= now) => {
+                self.work_unclaimed(call, directory, *record, lease, drained_at).await
+            }
+            DueClaim::Otherwise(_) => Ok(Done::Skipped),
+        }
+    }
+
+    /// What is due, and is not active or not free.
+    async fn work_unclaimed(
+        &self,
+        call: &Call,
+        directory: &Directory,
+        mut record: Authorization,
+        lease: Lease,
+        drained_at: Option<OffsetDateTime>,
+    ) -> Result<Done, Unavailable> {
+        let now = self.clock.now();
+        match record.status {
+            Status::Active if is_abandoned(directory, &record, drained_at, now) => {
                 match self.store.claim_refresh(&record, &lease, now).await? {
                     Some(claimed) => self.refresh(call, directory, &claimed, true).await,
                     None => Ok(Done::Skipped),
                 }
             }
-            DueClaim::Otherwise(_) => Ok(Done::Skipped),
+            Status::Active => Ok(Done::Skipped),
+            Status::Revoking => {
+                self.refresher.announcer.announce_again(call, &mut record).await;
+                Ok(match self.revoker.settle(call, directory, &record).await? {
+                    Settled::Gone => Done::Revoked,
+                    Settled::Postponed => Done::Deferred,
+                })
+            }
+            // Nothing but an announcement makes these due.
+            Status::NeedsReauthorization(_) | Status::Deleted => {
+                self.refresher.announcer.announce_again(call, &mut record).await;
+                Ok(self.noted(call, &record, None).await)
+            }
         }
+    }
+
+    /// Step 3 for an active record; whether there was nothing else to do. Otherwise what follows writes what is left of it. A record whose
+    /// last refresh failed is due for that, too, whatever its credential says.
+    async fn tell_claimed(&self, call: &Call, directory: &Directory, claimed: &mut Authorization) -> Option<Done> {
+        if claimed.unannounced.is_empty() {
+            return None;
+        }
+        self.refresher.announcer.announce_again(call, claimed).await;
+        let sound = claimed.failed_attempts == 0 && claimed.outcome_unknown_since.is_none();
+        let due_at = claimed.credential_due(directory.connection(&claimed.connection).filter(|_| sound)?);
+        if due_at <= self.clock.now() {
+            return None;
+        }
+        Some(self.noted(call, claimed, Some(due_at)).await)
+    }
+
+    /// Nothing was due of this record but what it still had to have announced.
+    async fn noted(&self, call: &Call, record: &Authorization, otherwise: Option<OffsetDateTime>) -> Done {
+        self.refresher.announcer.note(call, record, otherwise).await;
+        if record.unannounced.is_empty() { Done::Skipped } else { Done::Deferred }
     }
 
     async fn refresh(&self, call: &Call, directory: &Directory, claimed: &Authorization, taken_over: bool) -> Result<Done, Unavailable> {
@@ -291,6 +337,7 @@ impl RefreshDue {
     }
 
     async fn put_off(&self, claimed: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable> {
+        let due_at = claimed.due_by(due_at);
         self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since: None }).await
     }
 }

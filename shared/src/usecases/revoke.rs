@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use time::Duration;
 
-use super::announce::{Announcer, StatusChange};
+use super::announce::Announcer;
 use super::audit::{Act, receipt};
 use super::refresh::context;
 use super::{Call, attempt, within};
@@ -128,9 +128,8 @@ impl Revoke {
         let now = self.revoker.clock.now();
         let attempt = attempt(self.entropy.as_ref())?;
         match self.revoker.store.begin_revocation(&caller.organization, id, &attempt, now).await? {
-            RevocationStart::Begun { record, was } => {
-                let change = StatusChange { from: was, to: record.status, version: record.version };
-                self.announcer.status(call, &record, change).await;
+            RevocationStart::Begun(mut record) => {
+                self.announcer.announce(call, &mut record).await;
                 // The promise is kept already; whatever fails from here on is the schedule's to finish.
                 if let Err(error) = self.revoker.settle(call, directory, &record).await {
                     log(call, "a revocation is left to the schedule", &error);
@@ -173,7 +172,7 @@ impl Revoke {
 }
 
 impl Revoker {
-    /// Steps 2 and 3. The receipt is recorded whatever becomes of the record.
+    /// Steps 2 and 3. The receipt is recorded whatever becomes of the record, and what is left to be announced stays in it.
     pub async fn settle(&self, call: &Call, directory: &Directory, record: &Authorization) -> Result<Settled, Unavailable> {
         let asked = self.ask(call, directory, record).await;
         let now = self.clock.now();
@@ -181,7 +180,8 @@ impl Revoker {
         let settled = if matches!(asked, Asked { revocation: Some(Revocation { outcome: Ok(_), .. }), .. }) || now >= patience_ends {
             self.store.finish_revocation(record, now).await.map(|()| Settled::Gone)
         } else {
-            let due_at = schedule::retry_at(&record.id, now, RETRY_AS_AFTER, asked.retry_after());
+            let retry_at = schedule::retry_at(&record.id, now, RETRY_AS_AFTER, asked.retry_after());
+            let due_at = record.due_again(Some(retry_at), now).unwrap_or(retry_at);
             self.store.postpone_revocation(record, asked.kept, due_at).await.map(|()| Settled::Postponed)
         };
         Act {

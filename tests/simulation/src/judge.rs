@@ -15,7 +15,7 @@
 //! * Every authorization is active, proved by a refresh, or says for a true reason that a person is needed, or is gone.
 //! * **I12**: of a revoked authorization no refresh token lives on, unless nobody ever got it, or a re-authorization got it that could
 //!   not find out for the rest of its time whether it was stored (it may be the one that works), or could not give it back.
-//! * Every change of status was announced once; at most once where its worker died before it could.
+//! * Every change of status was announced, and nothing else was, whoever died and whatever was down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,18 +37,16 @@ pub struct Judge {
     pub died: BTreeSet<u64>,
     /// How many requests with a refresh token brought nothing, from the one that spent it on.
     pub troubles: BTreeMap<usize, u32>,
-    /// Changes of status: of which authorization, to what, by which task.
-    pub changes: Vec<(usize, &'static str, u64)>,
-    /// Changes whose worker was never told that it had made them.
-    pub untold: BTreeSet<u64>,
+    /// Changes of status: the name of the event, and the new status.
+    pub changes: BTreeSet<(String, &'static str)>,
     /// Re-authorizations that do not know whether they stored what they got, or could not give it back.
     pub left_tokens: BTreeSet<u64>,
     /// Grants that were stored until a re-authorization replaced them.
     pub replaced_grants: BTreeSet<usize>,
     /// The grant that was current when the revocation began, by authorization.
     pub revoked_grants: BTreeMap<usize, usize>,
-    /// Announcements: of which authorization, and what.
-    pub announced: Vec<(usize, String)>,
+    /// Announcements that the bus has taken, each how often.
+    pub announced: BTreeMap<(String, &'static str), u32>,
     /// Authorizations whose last check found them working.
     pub proved: BTreeSet<usize>,
 }
@@ -88,10 +86,6 @@ impl World {
     /// What the service says of itself.
     pub fn note(&mut self, line: Line) {
         match (line.action.as_str(), line.outcome.as_str()) {
-            ("status_change", _) => {
-                let at = self.store.records.iter().position(|record| record.is.id.as_str() == line.authorization).unwrap_or(0);
-                self.judge.announced.push((at, line.outcome));
-            }
             ("provider_revocation", "not_revoked") if line.detail.starts_with("tokens of a refused sign-in") => {
                 _ = self.judge.left_tokens.insert(line.task)
             }
@@ -152,11 +146,12 @@ impl World {
         hopeless || self.judge.troubles.get(&retired).is_some_and(|troubles| *troubles >= 2)
     }
 
-    /// Changes a status, and remembers who did it.
-    pub fn change_status(&mut self, at: usize, to: Status, task: u64) {
+    /// Changes a status, and remembers it.
+    pub fn change_status(&mut self, at: usize, to: Status) {
         let before = std::mem::replace(&mut self.store.records[at].is.status, to);
         if before.as_str() != to.as_str() {
-            self.judge.changes.push((at, to.as_str(), task));
+            let is = &self.store.records[at].is;
+            self.judge.changes.insert((format!("{}.{}", is.id, is.version), to.as_str()));
         }
         match to {
             Status::NeedsReauthorization(Reason::OutcomeUnknown) => self.saw("ended: outcome_unknown"),
@@ -190,8 +185,8 @@ impl World {
         }
     }
 
-    /// At the end, when everything has settled. `announced` are the authorizations and words of all announcements.
-    pub fn judge_end(&mut self, announced: &[(usize, String)]) {
+    /// At the end, when everything has settled.
+    pub fn judge_end(&mut self) {
         for at in 0..self.store.records.len() {
             let status = self.store.records[at].is.status;
             match status {
@@ -213,8 +208,8 @@ impl World {
                     self.judge_revoked(at);
                 }
             }
-            self.judge_announcements(at, announced);
         }
+        self.judge_announcements();
     }
 
     fn judge_revoked(&mut self, at: usize) {
@@ -231,18 +226,17 @@ impl World {
         }
     }
 
-    fn judge_announcements(&mut self, at: usize, announced: &[(usize, String)]) {
-        for word in ["active", "needs_reauthorization", "revoking"] {
-            let told = announced.iter().filter(|(of, what)| *of == at && what == word).count();
-            let changes = self.judge.changes.iter().filter(|(of, what, _)| *of == at && *what == word);
-            let (mut most, mut least) = (0, 0);
-            for (.., task) in changes {
-                most += 1;
-                least += usize::from(!self.judge.died.contains(task) && !self.judge.untold.contains(task));
-            }
-            if told < least || told > most {
-                self.violated(format!("{most} changes to {word}, at least {least} to be announced, and {told} announcements"));
-            }
+    fn judge_announcements(&mut self) {
+        let silent: Vec<_> = self.judge.changes.iter().filter(|change| !self.judge.announced.contains_key(change)).cloned().collect();
+        let untrue: Vec<_> = self.judge.announced.keys().filter(|told| !self.judge.changes.contains(told)).cloned().collect();
+        for (event, status) in silent {
+            self.violated(format!("nobody was told of {event}, {status}"));
+        }
+        for (event, status) in untrue {
+            self.violated(format!("{event}, {status} was announced, and never was"));
+        }
+        if self.judge.announced.values().any(|times| *times > 1) {
+            self.saw("announced more than once");
         }
     }
 }

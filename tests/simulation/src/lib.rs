@@ -33,12 +33,13 @@ pub use scenario::{Outcome, run};
 pub use world::Guard;
 
 /// Corners that a good number of schedules has to reach, or they have shown little.
-pub const CORNERS: [&str; 27] = [
+pub const CORNERS: [&str; 28] = [
     "a retired token outside its grace",
     "a retired token within its grace",
     "an id_token that does not hold",
     "an own claim whose answer was lost",
     "an own commit whose answer was lost",
+    "announced more than once",
     "answer lost",
     "at the end: active",
     "at the end: needs_reauthorization",

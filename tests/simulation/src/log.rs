@@ -1,4 +1,4 @@
-//! Listens to the audit trail of the service: announcements and outcomes.
+//! Listens to the audit trail of the service.
 
 use std::cell::RefCell;
 use std::fmt::Debug;
@@ -17,8 +17,6 @@ pub struct Line {
     pub action: String,
     /// How it ended.
     pub outcome: String,
-    /// On which authorization.
-    pub authorization: String,
     /// Particulars.
     pub detail: String,
     /// In which task.
@@ -46,9 +44,9 @@ pub fn heard() -> Vec<Line> {
 
 struct Listener;
 
-/// The audit trail, and announcements in it.
+/// The audit trail.
 fn is_told(of: &Metadata<'_>) -> bool {
-    ["shared::usecases::audit", "shared::usecases::announce"].contains(&of.target())
+    of.target() == "shared::usecases::audit"
 }
 
 impl Subscriber for Listener {
@@ -91,7 +89,6 @@ impl Visit for Reading {
             "outcome" => value.clone_into(&mut self.0.outcome),
             "detail" => value.clone_into(&mut self.0.detail),
             "request_id" => self.0.task = value.parse().unwrap_or_default(),
-            "authorization" => value.clone_into(&mut self.0.authorization),
             _ => {}
         }
         if self.1 {

@@ -16,6 +16,7 @@ use shared::domain::incident::Pace;
 use shared::domain::schedule;
 use shared::domain::secret::Secret;
 use shared::ports::Unavailable;
+use shared::ports::announcements::{Announcement, Announcements, News};
 use shared::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher};
 use shared::ports::clock::{Clock, Entropy};
 use shared::ports::flows::{FlowClaim, FlowSealer, Flows, Renewal};
@@ -24,7 +25,7 @@ use shared::ports::provider::{
     Revocations, Revoked, TokenAnswer, UserInfo,
 };
 use shared::ports::store::{
-    Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
+    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
     RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
 };
 use shared::usecases::announce::Announcer;
@@ -88,7 +89,7 @@ impl Node {
             forget_reads: AtomicBool::new(false),
             keys_failed: AtomicU64::new(0),
         });
-        let announcer = Arc::new(Announcer { index: ports.clone(), events: None, clock: ports.clone() });
+        let announcer = Arc::new(Announcer { index: ports.clone(), notes: ports.clone(), events: Some(ports.clone()), clock: ports.clone() });
         let refresher = |pace| {
             Arc::new(Refresher {
                 store: ports.clone(),
@@ -306,7 +307,7 @@ impl RefreshStore for Ports {
 
     async fn commit_refresh(&self, claimed: &Authorization, commit: &RefreshCommit) -> Result<Committed, Unavailable> {
         let (claimed, commit, task) = (claimed.clone(), commit.clone(), self.task());
-        let stored = self.table("commit", WRITES, move |world| matches!(world.commit(&claimed, &commit, task), Committed::Stored)).await?;
+        let stored = self.table("commit", WRITES, move |world| matches!(world.commit(&claimed, &commit), Committed::Stored)).await?;
         self.sim.world().tell(|| format!("task {task} has committed: {stored}"));
         if !stored {
             // What is read from now on is read to settle what came too late.
@@ -317,12 +318,9 @@ impl RefreshStore for Ports {
     }
 
     async fn repair_refresh(&self, rescued: &Rescued, now: OffsetDateTime) -> Result<Repair, Unavailable> {
-        let (rescued, skew, task) = (rescued.clone(), self.skew, self.task());
-        let repaired = self.table("repair", WRITES, move |world| world.repair(skew, &rescued, now, task)).await;
-        self.sim.world().tell(|| format!("task {task} repairs: {repaired:?}"));
-        if repaired.is_err() {
-            self.sim.world().judge.untold.insert(task);
-        }
+        let (rescued, skew) = (rescued.clone(), self.skew);
+        let repaired = self.table("repair", WRITES, move |world| world.repair(skew, &rescued, now)).await;
+        self.sim.world().tell(|| format!("task {} repairs: {repaired:?}", self.task()));
         repaired
     }
 
@@ -331,13 +329,14 @@ impl RefreshStore for Ports {
         self.table("give back", WRITES, move |world| world.release(&claimed, failure, task)).await
     }
 
-    async fn mark_needs_reauthorization(&self, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Result<bool, Unavailable> {
-        let (read, skew, task) = (read.clone(), self.skew, self.task());
-        let ended = self.table("end", WRITES, move |world| world.end(skew, &read, reason, now, task)).await;
-        if !matches!(ended, Ok(true)) {
-            self.sim.world().judge.untold.insert(task);
-        }
-        ended
+    async fn mark_needs_reauthorization(
+        &self,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Box<Authorization>>, Unavailable> {
+        let (read, skew) = (read.clone(), self.skew);
+        self.table("end", WRITES, move |world| world.end(skew, &read, reason, now)).await
     }
 
     /// Everything opens here.
@@ -348,6 +347,27 @@ impl RefreshStore for Ports {
     async fn mark_used(&self, read: &Authorization, now: OffsetDateTime, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
         let read = read.clone();
         self.table("note the use", 0, move |world| world.mark_used(&read, now, due_at)).await
+    }
+}
+
+#[async_trait]
+impl AnnouncementStore for Ports {
+    async fn note_announced(&self, record: &Authorization, due_at: Option<OffsetDateTime>) -> Result<(), Unavailable> {
+        let record = record.clone();
+        self.table("note what was announced", 0, move |world| world.note_announced(&record, due_at)).await
+    }
+}
+
+#[async_trait]
+impl Announcements for Ports {
+    async fn put(&self, announcement: &Announcement) -> Result<(), Unavailable> {
+        let News::StatusChanged { to, .. } = announcement.news else { return Ok(()) };
+        let event = (announcement.id.clone(), to);
+        let put = move |world: &mut World| {
+            world.tell(|| format!("the bus has {event:?}"));
+            *world.judge.announced.entry(event.clone()).or_default() += 1;
+        };
+        send(&self.sim, Part::Bus, put, |_, ()| ()).await.map_err(|_| Unavailable::new("put an event", NoAnswer))
     }
 }
 
@@ -424,28 +444,24 @@ impl RevocationStore for Ports {
         attempt: &str,
         now: OffsetDateTime,
     ) -> Result<RevocationStart, Unavailable> {
-        let (id, attempt, skew, task) = (id.clone(), attempt.to_owned(), self.skew, self.task());
+        let (id, attempt, skew) = (id.clone(), attempt.to_owned(), self.skew);
         let begin = move |world: &mut World| {
             let at = world.index_of(&id);
-            Mutex::new(Some(world.begin_revocation(skew, at, &attempt, now, task)))
+            Mutex::new(Some(world.begin_revocation(skew, at, &attempt, now)))
         };
         let answer = self.table("begin a revocation", WRITES, begin).await;
-        let started = answer.map(|start| start.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing));
-        if !matches!(started, Ok(RevocationStart::Begun { .. })) {
-            self.sim.world().judge.untold.insert(task);
-        }
-        started
+        answer.map(|start| start.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or(RevocationStart::Missing))
     }
 
-    async fn finish_revocation(&self, revoking: &Authorization, _: OffsetDateTime) -> Result<(), Unavailable> {
-        let id = revoking.id.clone();
-        let gone = self.table("finish a revocation", WRITES, move |world| world.finish_revocation(world.index_of(&id))).await?;
+    async fn finish_revocation(&self, revoking: &Authorization, now: OffsetDateTime) -> Result<(), Unavailable> {
+        let revoking = revoking.clone();
+        let gone = self.table("finish a revocation", WRITES, move |world| world.finish_revocation(&revoking, now)).await?;
         gone.then_some(()).ok_or_else(|| Unavailable::new("finish a revocation", NoAnswer))
     }
 
     async fn postpone_revocation(&self, revoking: &Authorization, kept: Kept, due_at: OffsetDateTime) -> Result<(), Unavailable> {
-        let id = revoking.id.clone();
-        self.table("postpone a revocation", WRITES, move |world| world.postpone_revocation(world.index_of(&id), kept, due_at)).await
+        let revoking = revoking.clone();
+        self.table("postpone a revocation", WRITES, move |world| world.postpone_revocation(&revoking, kept, due_at)).await
     }
 }
 
@@ -716,13 +732,9 @@ impl Flows for Ports {
         attempt: &str,
         _: OffsetDateTime,
     ) -> Result<Renewal, Unavailable> {
-        let (renewed, flow, attempt, task) = (renewed.clone(), flow.to_string(), attempt.to_owned(), self.task());
-        let renew = move |world: &mut World| Mutex::new(Some(world.renew(&renewed, &flow, &attempt, task)));
-        let outcome = self.table("renew", WRITES, renew).await;
-        if outcome.is_err() {
-            self.sim.world().judge.untold.insert(task);
-        }
-        match outcome?.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let (renewed, flow, attempt) = (renewed.clone(), flow.to_string(), attempt.to_owned());
+        let renew = move |world: &mut World| Mutex::new(Some(world.renew(&renewed, &flow, &attempt)));
+        match self.table("renew", WRITES, renew).await?.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(Some(renewal)) => Ok(renewal),
             _ => Err(Unavailable::new("renew", NoAnswer)),
         }

@@ -165,7 +165,7 @@ fn draw_weather(rng: &mut Rng) -> Weather {
         outages: Vec::new(),
         crashes: often(&[0, 0, 5, 20, 60]),
     };
-    for part in [Part::Table, Part::Table, Part::Queue, Part::Provider, Part::Keys] {
+    for part in [Part::Table, Part::Table, Part::Queue, Part::Provider, Part::Keys, Part::Bus] {
         if rng.chance(if part == Part::Table { 250 } else { 80 }) {
             let from = rng.within(0, until);
             let long = rng.one_of(&[2_000, 10_000, 40_000]);
@@ -215,6 +215,7 @@ fn authorization(at: usize, world: &mut World, connection: &Connection) -> Autho
             refresh: seal("refresh_token", &given.refresh.unwrap_or_default()),
         }),
         revoked_at: None,
+        unannounced: Vec::new(),
         due_at: Some(schedule::next_due(&id, connection, life)),
         id,
     }
@@ -521,6 +522,7 @@ impl Player {
             Status::Revoking => false,
         };
         world.store.queue.is_empty()
+            && world.store.records.iter().all(|record| record.is.unannounced.is_empty())
             && world.store.records.iter().enumerate().all(|(at, record)| rest(record.is.status, world.judge.proved.contains(&at)))
     }
 
@@ -531,8 +533,7 @@ impl Player {
             world.note(line);
         }
         if world.judge.violations.is_empty() {
-            let announced = std::mem::take(&mut world.judge.announced);
-            world.judge_end(&announced);
+            world.judge_end();
         }
         Outcome {
             violations: std::mem::take(&mut world.judge.violations),

@@ -1,7 +1,8 @@
 //! The table and the rescue queue: exactly the conditions that the ports demand, as operations on the world. Leases are kept in
 //! the table's time: `skew` is by how much the worker's clock is ahead of it.
 
-use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status};
+use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status, StatusChange};
+use shared::domain::schedule;
 use shared::domain::flow::FlowOutcome;
 use shared::ports::flows::{FlowClaim, Renewal};
 use shared::ports::store::{Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart};
@@ -68,6 +69,13 @@ impl World {
         is
     }
 
+    /// Notes what is to be announced in the write that makes it so; the record as its writer sees it.
+    fn noted(&mut self, at: usize, skew: i64, unannounced: Vec<StatusChange>) -> Box<Authorization> {
+        let seen = Authorization { unannounced: unannounced.clone(), ..self.seen_by(at, skew) };
+        self.store.records[at].is.unannounced = if self.guards(Guard::NoteChange) { unannounced } else { Vec::new() };
+        Box::new(seen)
+    }
+
     fn take(&mut self, at: usize, lease: &Lease, skew: i64) {
         let until = self.table_time(lease.until, skew);
         self.store.records[at].is.lease = Some(Lease { owner: lease.owner.clone(), until });
@@ -123,7 +131,7 @@ impl World {
     }
 
     /// `commit_refresh`.
-    pub fn commit(&mut self, claimed: &Authorization, commit: &RefreshCommit, task: u64) -> Committed {
+    pub fn commit(&mut self, claimed: &Authorization, commit: &RefreshCommit) -> Committed {
         let at = self.index_of(&claimed.id);
         let Some(lease) = &claimed.lease else { return Committed::Superseded };
         let record = &self.store.records[at];
@@ -135,8 +143,9 @@ impl World {
             let record = &mut self.store.records[at];
             record.is.outcome_unknown_since = None;
             record.is.version = claimed.version + 1;
+            record.is.unannounced.clone_from(&claimed.unannounced);
             record.committed_by.clone_from(&lease.owner);
-            self.change_status(at, Status::Active, task);
+            self.change_status(at, Status::Active);
             self.judge_step();
             return Committed::Stored;
         }
@@ -165,7 +174,7 @@ impl World {
     }
 
     /// `repair_refresh`.
-    pub fn repair(&mut self, skew: i64, rescued: &Rescued, now: OffsetDateTime, task: u64) -> Repair {
+    pub fn repair(&mut self, skew: i64, rescued: &Rescued, now: OffsetDateTime) -> Repair {
         let at = self.index_of(&rescued.authorization);
         let table_now = self.table_time(now, skew);
         let record = &self.store.records[at].is;
@@ -178,12 +187,18 @@ impl World {
         let free = record.lease.as_ref().is_none_or(|held| held.owner == rescued.owner || held.until <= table_now)
             || !self.guards(Guard::RepairBusy);
         if same && open && free {
+            let version = record.version + 1;
+            let mut left = record.unannounced.clone();
+            left.extend((record.status != Status::Active).then(|| StatusChange::revived(version, now)));
             self.saw("rescued commit repaired");
+            let news = left.first().map(|oldest| schedule::announced_by(&rescued.authorization, oldest.at));
             self.store_commit(at, rescued.generation, &rescued.commit);
-            self.store.records[at].is.version += 1;
-            self.change_status(at, Status::Active, task);
+            let is = &mut self.store.records[at].is;
+            is.version = version;
+            is.due_at = news.into_iter().chain([rescued.commit.due_at]).min().map(seconds);
+            self.change_status(at, Status::Active);
             self.judge_step();
-            return Repair::Stored;
+            return Repair::Stored(self.noted(at, skew, left));
         }
         match record.status {
             Status::Revoking | Status::Deleted => Repair::Revoked,
@@ -215,6 +230,7 @@ impl World {
         is.due_at = Some(seconds(failure.due_at));
         is.failed_attempts += 1;
         is.lease = None;
+        is.unannounced.clone_from(&claimed.unannounced);
         if doubts && let Some(since) = failure.outcome_unknown_since {
             is.outcome_unknown_since.get_or_insert(since);
         }
@@ -222,7 +238,13 @@ impl World {
     }
 
     /// `mark_needs_reauthorization`.
-    pub fn end(&mut self, skew: i64, read: &Authorization, reason: Reason, now: OffsetDateTime, task: u64) -> bool {
+    pub fn end(
+        &mut self,
+        skew: i64,
+        read: &Authorization,
+        reason: Reason,
+        now: OffsetDateTime,
+    ) -> Option<Box<Authorization>> {
         let at = self.index_of(&read.id);
         let table_now = self.table_time(now, skew);
         let record = &self.store.records[at];
@@ -234,16 +256,39 @@ impl World {
         if record.is.status == Status::Active && (unchanged || !self.guards(Guard::EndAsRead)) {
             let record = &mut self.store.records[at];
             record.is.version = read.version + 1;
-            (record.is.lease, record.is.due_at) = (None, None);
+            let mut left = read.unannounced.clone();
+            left.push(StatusChange::ended(reason, record.is.version, now));
+            record.is.lease = None;
+            record.is.due_at = Some(seconds(schedule::announced_by(&read.id, left[0].at)));
             if let Some(lease) = &read.lease {
                 record.committed_by.clone_from(&lease.owner);
             }
-            self.change_status(at, Status::NeedsReauthorization(reason), task);
+            self.change_status(at, Status::NeedsReauthorization(reason));
             self.judge_step();
-            return true;
+            return Some(self.noted(at, skew, left));
         }
         let ended = record.is.version == read.version + 1 && record.is.status == Status::NeedsReauthorization(reason);
-        ended && read.lease.as_ref().is_none_or(|lease| record.committed_by == lease.owner)
+        let ours = ended && read.lease.as_ref().is_none_or(|lease| record.committed_by == lease.owner);
+        ours.then(|| Box::new(self.seen_by(at, skew)))
+    }
+
+    /// `note_announced`.
+    pub fn note_announced(&mut self, record: &Authorization, due_at: Option<OffsetDateTime>) {
+        let at = self.index_of(&record.id);
+        let guarded = self.guards(Guard::NoteAsRead);
+        let is = &mut self.store.records[at].is;
+        let as_read = match (&record.lease, &is.lease) {
+            (Some(ours), Some(held)) => ours.owner == held.owner,
+            (None, None) => {
+                is.version == record.version && is.due_at == record.due_at.map(seconds) && is.last_used_at == record.last_used_at
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if as_read || !guarded {
+            is.unannounced.clone_from(&record.unannounced);
+            is.due_at = due_at.map(seconds);
+            is.lease = None;
+        }
     }
 
     /// `mark_used`.
@@ -260,7 +305,7 @@ impl World {
     }
 
     /// `begin_revocation`.
-    pub fn begin_revocation(&mut self, skew: i64, at: usize, attempt: &str, now: OffsetDateTime, task: u64) -> RevocationStart {
+    pub fn begin_revocation(&mut self, skew: i64, at: usize, attempt: &str, now: OffsetDateTime) -> RevocationStart {
         let record = &mut self.store.records[at];
         match record.is.status {
             Status::Active | Status::NeedsReauthorization(_) if record.is.binding_count == 0 => {}
@@ -268,7 +313,7 @@ impl World {
                 return RevocationStart::InUse { binding_count: record.is.binding_count };
             }
             Status::Revoking if record.committed_by == attempt => {
-                return RevocationStart::Begun { record: Box::new(self.seen_by(at, skew)), was: "active" };
+                return RevocationStart::Begun(Box::new(self.seen_by(at, skew)));
             }
             Status::Revoking | Status::Deleted => return RevocationStart::AlreadyRevoked { tombstone_until: None },
         }
@@ -283,17 +328,22 @@ impl World {
         if self.guards(Guard::RevokeLease) {
             self.store.records[at].is.lease = None;
         }
-        self.change_status(at, Status::Revoking, task);
-        RevocationStart::Begun { record: Box::new(self.seen_by(at, skew)), was }
+        self.change_status(at, Status::Revoking);
+        let is = &self.store.records[at].is;
+        let left = is.unannounced.iter().copied().chain([StatusChange::revoked(was, is.version, now)]).collect();
+        RevocationStart::Begun(self.noted(at, skew, left))
     }
 
     /// `finish_revocation`; whether the record is gone now.
-    pub fn finish_revocation(&mut self, at: usize) -> bool {
+    pub fn finish_revocation(&mut self, revoking: &Authorization, now: OffsetDateTime) -> bool {
+        let at = self.index_of(&revoking.id);
         let is = &mut self.store.records[at].is;
         match is.status {
             Status::Revoking => {
                 is.status = Status::Deleted;
-                (is.credential, is.lease, is.due_at) = (None, None, None);
+                (is.credential, is.lease) = (None, None);
+                is.unannounced.clone_from(&revoking.unannounced);
+                is.due_at = revoking.due_again(None, now).map(seconds);
                 true
             }
             Status::Deleted => true,
@@ -302,9 +352,11 @@ impl World {
     }
 
     /// `postpone_revocation`.
-    pub fn postpone_revocation(&mut self, at: usize, kept: Kept, due_at: OffsetDateTime) {
+    pub fn postpone_revocation(&mut self, revoking: &Authorization, kept: Kept, due_at: OffsetDateTime) {
+        let at = self.index_of(&revoking.id);
         let is = &mut self.store.records[at].is;
         if is.status == Status::Revoking {
+            is.unannounced.clone_from(&revoking.unannounced);
             is.due_at = Some(seconds(due_at));
             if let (Kept::RefreshToken, Some(SealedCredential { access, refresh: Some(_) })) = (kept, &mut is.credential) {
                 *access = None;
@@ -313,7 +365,7 @@ impl World {
     }
 
     /// `renew_authorization`.
-    pub fn renew(&mut self, renewed: &Authorization, flow: &str, attempt: &str, task: u64) -> Option<Renewal> {
+    pub fn renew(&mut self, renewed: &Authorization, flow: &str, attempt: &str) -> Option<Renewal> {
         let at = self.index_of(&renewed.id);
         let outcome = FlowOutcome::Stored(renewed.id.clone());
         let flow = self.store.flows.iter().position(|(id, by, ..)| id == flow && by == attempt)?;
@@ -339,7 +391,8 @@ impl World {
             ..renewed.clone()
         };
         self.store.flows[flow].3 = Some(outcome);
-        self.change_status(at, Status::Active, task);
+        self.noted(at, 0, renewed.unannounced.clone());
+        self.change_status(at, Status::Active);
         self.judge_step();
         Some(Renewal::Stored)
     }

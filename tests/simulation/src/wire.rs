@@ -23,7 +23,7 @@ struct Fate {
 /// How long a worker waits for an answer.
 fn patience(part: Part) -> i64 {
     match part {
-        Part::Table | Part::Queue | Part::Keys => 3_000,
+        Part::Table | Part::Queue | Part::Keys | Part::Bus => 3_000,
         Part::Provider => 10_000,
     }
 }
@@ -63,7 +63,7 @@ impl World {
                 0,
                 match part {
                     Part::Provider => 800,
-                    Part::Table | Part::Queue | Part::Keys => 45_000,
+                    Part::Table | Part::Queue | Part::Keys | Part::Bus => 45_000,
                 },
             ));
         }

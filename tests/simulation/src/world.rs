@@ -31,6 +31,8 @@ pub enum Part {
     Provider,
     /// The key service.
     Keys,
+    /// The event bus.
+    Bus,
 }
 
 /// What goes wrong in a schedule, and how often: in thousandths of all messages.
@@ -87,6 +89,10 @@ pub enum Guard {
     RescueKeeps,
     /// What begins a revocation takes the lease away.
     RevokeLease,
+    /// What changes a status notes in the same write that this is to be announced.
+    NoteChange,
+    /// What was announced is taken away from the record only as it was read.
+    NoteAsRead,
 }
 
 /// The world of one schedule.

@@ -23,7 +23,7 @@ fn nothing_is_lost_in_ten_thousand_schedules() {
 }
 
 /// The guards that nothing else stands in for.
-const NEEDED: [Guard; 8] = [
+const NEEDED: [Guard; 10] = [
     Guard::ClaimLease,
     Guard::TakeoverDoubt,
     Guard::LeaseTime,
@@ -32,6 +32,8 @@ const NEEDED: [Guard; 8] = [
     Guard::ReleaseLease,
     Guard::ReleaseDoubt,
     Guard::RescueKeeps,
+    Guard::NoteChange,
+    Guard::NoteAsRead,
 ];
 
 #[test]

@@ -30,7 +30,7 @@ async fn a_bind_is_refused_by_what_stands_in_the_way() {
     let to = stored(&table, authorization("org_1", 1)).await;
     let too_much = table.bind(&binding(&to, "fl_1", "read admin"), None).await.unwrap();
     assert!(matches!(too_much, BindOutcome::Refused(Some(obstacle)) if obstacle.status == Status::Active && obstacle.scopes == to.scopes));
-    assert!(table.mark_needs_reauthorization(&to, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&to, Reason::InvalidGrant, NOW).await.unwrap().is_some());
     let not_active = table.bind(&binding(&to, "fl_1", ""), None).await.unwrap();
     assert!(matches!(not_active, BindOutcome::Refused(Some(obstacle)) if obstacle.status.reason() == Some(Reason::InvalidGrant)));
     let mut unknown = binding(&to, "fl_1", "read");
@@ -55,7 +55,7 @@ async fn a_refused_rebind_leaves_the_binding_and_both_counts_as_they_were() {
     narrow.scopes = Scopes::parse("read").unwrap();
     let narrow = stored(&table, narrow).await;
     let ended = stored(&table, authorization("org_1", 3)).await;
-    assert!(table.mark_needs_reauthorization(&ended, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&ended, Reason::InvalidGrant, NOW).await.unwrap().is_some());
     let before = binding(&old, "fl_1", "read write");
     table.bind(&before, None).await.unwrap();
     for to in [&narrow, &ended] {

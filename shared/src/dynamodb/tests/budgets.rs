@@ -26,7 +26,7 @@ async fn each_story_takes_the_calls_that_the_design_allows() {
     assert_eq!(calls.take(), 2, "revoke, blocked");
     table.unbind(&bound).await.unwrap();
     assert_eq!(calls.take(), 1, "unbind");
-    let RevocationStart::Begun { record: begun, .. } = table.begin_revocation(&to.organization, &to.id, "a", NOW).await.unwrap() else {
+    let RevocationStart::Begun(begun) = table.begin_revocation(&to.organization, &to.id, "a", NOW).await.unwrap() else {
         panic!("not begun")
     };
     table.finish_revocation(&begun, NOW).await.unwrap();

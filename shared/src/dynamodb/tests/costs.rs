@@ -150,9 +150,11 @@ async fn consumed() -> Vec<(&'static str, Units)> {
     note("re-bind");
     table.unbind(&moved).await.unwrap();
     meter.take();
-    let RevocationStart::Begun { record: begun, .. } = table.begin_revocation(&two.organization, &two.id, "a", NOW).await.unwrap() else {
+    let RevocationStart::Begun(mut begun) = table.begin_revocation(&two.organization, &two.id, "a", NOW).await.unwrap() else {
         panic!("not begun")
     };
+    // It is announced in between.
+    begun.unannounced.clear();
     table.finish_revocation(&begun, NOW).await.unwrap();
     note("revoke");
 

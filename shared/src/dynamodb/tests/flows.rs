@@ -61,7 +61,7 @@ async fn a_renewal_replaces_the_credential_and_keeps_bindings_and_origin() {
     let old = stored(&table, authorization("org_1", 1)).await;
     table.bind(&binding(&old, "fl_1", "read"), None).await.unwrap();
     let read = reread(&table, &old).await;
-    assert!(table.mark_needs_reauthorization(&read, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&read, Reason::InvalidGrant, NOW).await.unwrap().is_some());
     let read = reread(&table, &old).await;
 
     let mut renewed = read.clone();

@@ -1,5 +1,6 @@
 //! The adapter against a DynamoDB, over the wire: the one in process, or another (docs/stores.md).
 
+mod announcements;
 mod bindings;
 mod branch_keys;
 mod budgets;

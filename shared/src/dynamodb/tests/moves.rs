@@ -80,7 +80,7 @@ async fn nothing_moves_to_an_authorization_that_may_not_take_it() {
         matches!(refused, MoveOutcome::Refused(Some(obstacle)) if obstacle.status == Status::Active && obstacle.scopes == narrow.scopes)
     );
     assert!(matches!(table.move_bindings(&all, &id(9)).await.unwrap(), MoveOutcome::Refused(None)));
-    assert!(table.mark_needs_reauthorization(&to, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&to, Reason::InvalidGrant, NOW).await.unwrap().is_some());
     let refused = table.move_bindings(&all, &to.id).await.unwrap();
     assert!(
         matches!(refused, MoveOutcome::Refused(Some(obstacle)) if obstacle.status == Status::NeedsReauthorization(Reason::InvalidGrant))

@@ -77,7 +77,7 @@ async fn s85_no_commit_after_a_revocation() {
     let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
     table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
     assert!(matches!(table.commit_refresh(&claimed, &commit()).await.unwrap(), Committed::Superseded));
-    assert!(!table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap().is_none());
     table.release_refresh(&claimed, &RefreshFailure { due_at: NOW, outcome_unknown_since: Some(NOW) }).await.unwrap();
     table.mark_used(&read, NOW, Some(NOW)).await.unwrap();
     let found = reread(&table, &read).await;
@@ -109,15 +109,15 @@ async fn s88_a_refusal_for_good_is_written_once_and_keeps_the_tokens() {
     let (table, _) = table().await;
     let read = stored(&table, authorization("org_1", 1)).await;
     let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
-    assert!(!table.mark_needs_reauthorization(&read, Reason::InvalidGrant, NOW).await.unwrap(), "somebody is refreshing it");
-    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap());
-    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap(), "an answer was lost");
-    assert!(!table.mark_needs_reauthorization(&claimed, Reason::OutcomeUnknown, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&read, Reason::InvalidGrant, NOW).await.unwrap().is_none(), "somebody is refreshing it");
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap().is_some());
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::InvalidGrant, NOW).await.unwrap().is_some(), "an answer was lost");
+    assert!(table.mark_needs_reauthorization(&claimed, Reason::OutcomeUnknown, NOW).await.unwrap().is_none());
     let found = reread(&table, &read).await;
     assert_eq!(found.status, Status::NeedsReauthorization(Reason::InvalidGrant));
-    assert_eq!((found.version, &found.lease, found.due_at), (2, &None, None));
+    assert_eq!((found.version, &found.lease), (2, &None));
     assert_eq!(found.credential, read.credential);
-    assert!(!table.mark_needs_reauthorization(&found, Reason::InvalidGrant, NOW).await.unwrap());
+    assert!(table.mark_needs_reauthorization(&found, Reason::InvalidGrant, NOW).await.unwrap().is_none());
     assert!(table.claim_refresh(&found, &lease("b"), NOW).await.unwrap().is_none());
 }
 
@@ -208,8 +208,8 @@ async fn a_rescued_credential_is_stored_under_its_own_lease_and_once() {
     let read = stored(&table, authorization("org_1", 1)).await;
     let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
     let rescued = rescued(&claimed);
-    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Stored);
-    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded, "the queue gives a message more than once");
+    assert!(matches!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Stored(_)));
+    assert!(matches!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded), "the queue gives a message more than once");
     let found = reread(&table, &read).await;
     assert_eq!((found.status, found.version, found.generation), (Status::Active, 2, 2));
     assert_eq!((&found.credential, &found.lease), (&Some(commit().credential), &None));
@@ -217,7 +217,7 @@ async fn a_rescued_credential_is_stored_under_its_own_lease_and_once() {
     // A record that has gone on does not go back.
     let claimed = table.claim_refresh(&found, &lease("b"), NOW).await.unwrap().unwrap();
     table.commit_refresh(&claimed, &commit()).await.unwrap();
-    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded);
+    assert!(matches!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Superseded));
     assert_eq!(reread(&table, &read).await.generation, 3);
 }
 
@@ -231,10 +231,10 @@ async fn a_rescued_credential_waits_for_whoever_has_taken_the_refresh_over() {
     let live = Lease { owner: "b".to_owned(), until: later + Duration::seconds(30) };
     let taken = table.claim_refresh(&claimed, &live, later).await.unwrap().unwrap();
     // At a provider with a grace, b may be about to get the credential that replaces the rescued one.
-    assert_eq!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Busy);
+    assert!(matches!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Busy));
     assert_eq!(reread(&table, &read).await.lease, Some(live));
-    assert!(table.mark_needs_reauthorization(&taken, Reason::OutcomeUnknown, later).await.unwrap());
-    assert_eq!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Stored);
+    assert!(table.mark_needs_reauthorization(&taken, Reason::OutcomeUnknown, later).await.unwrap().is_some());
+    assert!(matches!(table.repair_refresh(&rescued, later).await.unwrap(), Repair::Stored(_)));
     assert_eq!(reread(&table, &read).await.status, Status::Active);
 }
 
@@ -246,7 +246,7 @@ async fn a_rescued_credential_is_stored_in_doubt_if_whoever_took_over_died() {
     let later = NOW + Duration::minutes(1);
     let live = Lease { owner: "b".to_owned(), until: later + Duration::seconds(30) };
     table.claim_refresh(&claimed, &live, later).await.unwrap().unwrap();
-    assert_eq!(table.repair_refresh(&rescued(&claimed), live.until).await.unwrap(), Repair::Stored);
+    assert!(matches!(table.repair_refresh(&rescued(&claimed), live.until).await.unwrap(), Repair::Stored(_)));
     let found = reread(&table, &read).await;
     assert_eq!((found.generation, found.lease), (2, None));
     assert_eq!(found.outcome_unknown_since, Some(later), "b may have spent what a had rescued");
@@ -259,9 +259,9 @@ async fn s85_a_rescued_credential_does_not_bring_back_what_is_revoked() {
     let claimed = table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().unwrap();
     let rescued = rescued(&claimed);
     table.begin_revocation(&read.organization, &read.id, "a", NOW).await.unwrap();
-    assert_eq!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Revoked);
+    assert!(matches!(table.repair_refresh(&rescued, NOW).await.unwrap(), Repair::Revoked));
     let missing = Rescued { authorization: id(9), ..rescued };
-    assert_eq!(table.repair_refresh(&missing, NOW).await.unwrap(), Repair::Revoked);
+    assert!(matches!(table.repair_refresh(&missing, NOW).await.unwrap(), Repair::Revoked));
     assert_eq!(reread(&table, &read).await.status, Status::Revoking);
 }
 

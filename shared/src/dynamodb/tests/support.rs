@@ -169,6 +169,7 @@ pub(in crate::dynamodb) fn authorization(of: &str, number: u16) -> Authorization
         failed_attempts: 0,
         credential: Some(SealedCredential { access: Some(vec![1, 2]), refresh: Some(vec![3]) }),
         revoked_at: None,
+        unannounced: Vec::new(),
         due_at: Some(NOW + Duration::minutes(50)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::Duration;
 use url::Url;
 
-use super::judgement::{Allowed, assemble, failure_of, judge, rebase, seal};
+use super::judgement::{Allowed, assemble, failure_of, judge, rebase, seal, still_to_be_announced};
 use super::{CompleteError, CompleteFlow, Completed, audit, failure_word, log};
 use crate::domain::authorization::{Authorization, Identity, Status};
 use crate::domain::connection::Connection;
@@ -17,7 +17,6 @@ use crate::ports::cipher::{CipherError, Salt, Sealer};
 use crate::ports::clock::random;
 use crate::ports::flows::{FlowClaim, Renewal};
 use crate::ports::provider::{CodeExchange, Exchanged, ProviderError, Revocation, TokenAnswer};
-use crate::usecases::announce::StatusChange;
 use crate::usecases::audit::{Act, tokens_given_back};
 use crate::usecases::signals::Signal;
 use crate::usecases::{Call, attempt, within};
@@ -184,13 +183,14 @@ impl CompleteFlow {
         identity: Identity,
         prepared: Prepared,
     ) -> Result<Authorization, Unstored> {
-        let Prepared { sealer, salts, new_id, attempt, mut renewing } = prepared;
+        let Prepared { sealer, salts, new_id, attempt, renewing } = prepared;
         let unsealed = |error: CipherError| {
             log(call, "tokens were not sealed", &error);
             Unstored { failure: FlowFailure::Internal, known: true }
         };
         let mut authorization = assemble(connection, flow, tokens, identity, new_id, renewing.as_ref());
         authorization.credential = Some(seal(sealer.as_ref(), salts, &authorization, tokens).map_err(unsealed)?);
+        still_to_be_announced(&mut authorization, connection, renewing.as_ref(), self.clock.now());
         let give_up = call.deadline - LOOK_TIME;
         let mut wait = Duration::milliseconds(50);
         loop {
@@ -200,37 +200,32 @@ impl CompleteFlow {
                 self.store_once(&authorization, flow, &attempt, renewing.is_some()),
             );
             match stored.await {
-                Some(Ok(Renewal::Stored)) => {
-                    self.announce_renewed(call, renewing.as_ref(), &authorization).await;
-                    return Ok(authorization);
-                }
+                Some(Ok(Renewal::Stored)) => return Ok(self.announced(call, connection, authorization).await),
                 Some(Ok(Renewal::Changed(None))) => return Err(Unstored { failure: FlowFailure::AuthorizationNotFound, known: true }),
                 Some(Ok(Renewal::Changed(Some(now)))) => {
                     rebase(&mut authorization, &now).map_err(|failure| Unstored { failure, known: true })?;
                     let again = sealer.reserve().and_then(|a| Ok([a, sealer.reserve()?]));
                     let sealed = again.and_then(|salts| seal(sealer.as_ref(), salts, &authorization, tokens));
                     authorization.credential = Some(sealed.map_err(unsealed)?);
-                    renewing = Some(*now);
+                    still_to_be_announced(&mut authorization, connection, Some(&now), self.clock.now());
                 }
                 Some(Err(error)) => log(call, "authorization is not stored yet", &error),
                 None => tracing::warn!(request_id = call.request_id.as_str(), "the table takes too long to store an authorization"),
             }
             if self.clock.now() + wait >= give_up {
                 let found = self.look_again(call, flow, authorization).await?;
-                self.announce_renewed(call, renewing.as_ref(), &found).await;
-                return Ok(found);
+                return Ok(self.announced(call, connection, found).await);
             }
             self.clock.sleep(wait).await;
             wait = (wait * 2_i32).min(Duration::seconds(1));
         }
     }
 
-    /// An authorization that had ended, as it was last seen, is active again.
-    async fn announce_renewed(&self, call: &Call, before: Option<&Authorization>, renewed: &Authorization) {
-        if let Some(ended) = before.filter(|before| before.status != Status::Active) {
-            let change = StatusChange { from: ended.status.as_str(), to: Status::Active, version: renewed.version };
-            self.announcer.status(call, ended, change).await;
-        }
+    /// What had ended is active again.
+    async fn announced(&self, call: &Call, connection: &Connection, mut stored: Authorization) -> Authorization {
+        let otherwise = stored.credential_due(connection);
+        self.announcer.changed(call, &mut stored, Some(otherwise)).await;
+        stored
     }
 
     async fn store_once(&self, authorization: &Authorization, flow: &Flow, attempt: &str, renews: bool) -> Result<Renewal, Unavailable> {

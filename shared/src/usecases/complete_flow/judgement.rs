@@ -1,6 +1,8 @@
 //! Whose a sign-in may be (step 7), and the record that is made of it.
 
-use crate::domain::authorization::{AccessLifetime, Authorization, Identity, SealedCredential, Status, reauthorize_by};
+use time::OffsetDateTime;
+
+use crate::domain::authorization::{AccessLifetime, Authorization, Identity, SealedCredential, Status, StatusChange, reauthorize_by};
 use crate::domain::connection::Connection;
 use crate::domain::flow::{Flow, FlowFailure};
 use crate::domain::ids::AuthorizationId;
@@ -82,6 +84,7 @@ pub(super) fn assemble(
         failed_attempts: 0,
         credential: None,
         revoked_at: None,
+        unannounced: Vec::new(),
         due_at: Some(schedule::next_due(
             &id,
             connection,
@@ -107,6 +110,21 @@ pub(super) fn seal(
     let access = sealer.seal(context(TokenField::Access), &tokens.access_token, for_access)?;
     let refresh = tokens.refresh_token.as_ref().map(|t| sealer.seal(context(TokenField::Refresh), t, for_refresh)).transpose()?;
     Ok(SealedCredential { access: Some(access), refresh })
+}
+
+/// Whether the renewal changes a status depends on what is renewed. The record is due early then, and when its credential says otherwise.
+pub(super) fn still_to_be_announced(
+    renewed: &mut Authorization,
+    connection: &Connection,
+    renewing: Option<&Authorization>,
+    now: OffsetDateTime,
+) {
+    let Some(before) = renewing else { return };
+    renewed.unannounced.clone_from(&before.unannounced);
+    if before.status != Status::Active {
+        renewed.unannounced.push(StatusChange::revived(renewed.version, now));
+    }
+    renewed.due_at = Some(renewed.due_by(renewed.credential_due(connection)));
 }
 
 /// The record was refreshed or bound while the person signed in: the renewal follows what it has become.
