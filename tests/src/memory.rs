@@ -12,8 +12,8 @@ use shared::domain::schedule::{announced_by, shard};
 use shared::domain::scopes::Scopes;
 use shared::ports::Unavailable;
 use shared::ports::store::{
-    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
-    RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
+    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery,
+    RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
 };
 use time::OffsetDateTime;
 
@@ -189,7 +189,7 @@ impl RefreshStore for Memory {
             record.version += 1;
             record.status = Status::NeedsReauthorization(reason);
             record.unannounced.push(StatusChange::ended(reason, record.version, now));
-            (record.lease, record.due_at) = (None, Some(announced_by(&record.id, now)));
+            (record.lease, record.due_at) = (None, Some(announced_by(&record.id, now, now)));
         });
         Ok(marked.map(Box::new))
     }

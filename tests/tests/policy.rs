@@ -272,7 +272,12 @@ impl Service {
             revocations: Arc::clone(&provider) as _,
             cipher: Arc::new(Clear),
             rescue: Arc::clone(&table) as _,
-            announcer: Arc::new(Announcer { index: Arc::clone(&table) as _, notes: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) as _ }),
+            announcer: Arc::new(Announcer {
+                index: Arc::clone(&table) as _,
+                notes: Arc::clone(&table) as _,
+                events: None,
+                clock: Arc::clone(&clock) as _,
+            }),
             traffic: Arc::new(Traffic::new(Arc::clone(&clock) as _, Pace::Scheduled)),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),

@@ -283,8 +283,8 @@ impl Authorization {
 
     /// When it is due that is otherwise to be looked at by then: earlier, if it has something to be announced.
     #[must_use]
-    pub fn due_by(&self, otherwise: OffsetDateTime) -> OffsetDateTime {
-        self.unannounced.first().map_or(otherwise, |oldest| schedule::announced_by(&self.id, oldest.at).min(otherwise))
+    pub fn due_by(&self, otherwise: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+        self.unannounced.first().map_or(otherwise, |oldest| schedule::announced_by(&self.id, oldest.at, now).min(otherwise))
     }
 
     /// When it is due for what could not be announced just now, or for something else before.

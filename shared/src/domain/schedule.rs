@@ -102,10 +102,10 @@ pub fn retry_at(id: &AuthorizationId, now: OffsetDateTime, failed_attempts: u32,
 }
 
 /// When the schedule announces a change of status that its maker has not announced. Whatever is done with the record until then puts
-/// this off no further, however often that is.
+/// this off no further, however often that is; and no record is due since earlier than it was written, or it would look like a backlog.
 #[must_use]
-pub fn announced_by(id: &AuthorizationId, changed_at: OffsetDateTime) -> OffsetDateTime {
-    changed_at + ANNOUNCED_WITHIN - jitter(id, ANNOUNCED_WITHIN / 4)
+pub fn announced_by(id: &AuthorizationId, changed_at: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+    now.max(changed_at + ANNOUNCED_WITHIN - jitter(id, ANNOUNCED_WITHIN / 4))
 }
 
 /// When it tries again, after the bus has not taken it: once more after as long as it has waited by now.

@@ -33,9 +33,7 @@ fn as_read(record: &Authorization) -> Change {
     if let Some(lease) = &record.lease {
         return change.remove(&["lease_owner", "lease_until"]).when("#lease_owner = :owner").value(":owner", s(&lease.owner));
     }
-    let change = change
-        .when("#version = :read_version AND attribute_not_exists(#lease_owner)")
-        .value(":read_version", n(record.version));
+    let change = change.when("#version = :read_version AND attribute_not_exists(#lease_owner)").value(":read_version", n(record.version));
     let change = match record.due_at {
         Some(due_at) => change.when("#due_at = :read_due").value(":read_due", seconds(due_at)),
         None => change.when("attribute_not_exists(#due_at)"),

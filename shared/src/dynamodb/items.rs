@@ -180,12 +180,7 @@ struct StoredChange {
     reason: Option<String>,
 }
 
-fn still_unannounced(
-    row: &mut Row,
-    status: Status,
-    version: u64,
-    revoked_at: Option<OffsetDateTime>,
-) -> Result<Vec<StatusChange>, BadRow> {
+fn still_unannounced(row: &mut Row, status: Status, version: u64, revoked_at: Option<OffsetDateTime>) -> Result<Vec<StatusChange>, BadRow> {
     const ATTRIBUTE: &str = "unannounced";
     let mut changes = Vec::new();
     for stored in row.optional::<Vec<StoredChange>>(ATTRIBUTE)?.unwrap_or_default() {

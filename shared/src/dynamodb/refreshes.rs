@@ -96,7 +96,7 @@ impl RefreshStore for Table {
         let mut left = before.unannounced;
         left.extend((before.status != Status::Active).then(|| StatusChange::revived(version, now)));
         let due_at = left.first().map_or(rescued.commit.due_at, |oldest| {
-            schedule::announced_by(&rescued.authorization, oldest.at).min(rescued.commit.due_at)
+            schedule::announced_by(&rescued.authorization, oldest.at, now).min(rescued.commit.due_at)
         });
         let commit = RefreshCommit { due_at, ..rescued.commit.clone() };
         let key = Key::authorization(&rescued.organization, &rescued.authorization);
@@ -167,7 +167,7 @@ impl RefreshStore for Table {
             .set("version", n(version))
             // Nothing but the announcement makes it due from now on.
             .set("due_shard", keys::due_shard(&read.id))
-            .set("due_at", seconds(schedule::announced_by(&read.id, left[0].at)))
+            .set("due_at", seconds(schedule::announced_by(&read.id, left[0].at, now)))
             .remove(&["lease_owner", "lease_until"])
             .when("#version = :read_version AND #status = :active")
             .value(":read_version", n(read.version))

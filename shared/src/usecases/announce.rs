@@ -48,8 +48,7 @@ impl Announcer {
     /// Step 2 of whoever has nothing else to write to the record. It is due at `otherwise` then.
     pub async fn changed(&self, call: &Call, changed: &mut Authorization, otherwise: Option<OffsetDateTime>) {
         let unannounced = changed.unannounced.len();
-        let own = changed.unannounced.last().map(|change| change.version);
-        let until = self.tell_changes(call, changed, own).await;
+        let until = self.tell_changes(call, changed, Some(changed.version)).await;
         if changed.unannounced.len() < unannounced {
             self.note_by(call, changed, otherwise, until).await;
         }
@@ -58,8 +57,7 @@ impl Announcer {
     /// Announces what a change of status has added to the record, and what was left from before. What is told is off the record then;
     /// the caller's next write takes it away.
     pub async fn announce(&self, call: &Call, changed: &mut Authorization) {
-        let own = changed.unannounced.last().map(|change| change.version);
-        self.tell_changes(call, changed, own).await;
+        self.tell_changes(call, changed, Some(changed.version)).await;
     }
 
     /// Step 3.

@@ -292,7 +292,7 @@ impl Refresher {
             access_expires_at,
             access_lifetime: access.lifetime,
             reauthorize_by: reauthorize_by(connection, claimed.authorized_at, refreshed_at, access_expires_at, true),
-            due_at: claimed.due_by(schedule::next_due(&claimed.id, connection, life)),
+            due_at: claimed.due_by(schedule::next_due(&claimed.id, connection, life), now),
             refreshed_at,
             used_at: for_workflow.then_some(now),
         })
@@ -468,7 +468,7 @@ impl Refresher {
     pub async fn quarantine(&self, call: &Call, read: &Authorization, error: &CipherError) {
         log(call, read, "the tokens of an authorization do not open", error);
         let now = self.clock.now();
-        let due_at = read.due_by(now + schedule::UNDECRYPTABLE_AGAIN);
+        let due_at = read.due_by(now + schedule::UNDECRYPTABLE_AGAIN, now);
         match self.store.quarantine(read, now, due_at).await {
             Ok(true) => {
                 tracing::error!(
@@ -511,7 +511,7 @@ impl Refresher {
     }
 
     async fn give_back(&self, call: &Call, claimed: &Authorization, failure: RefreshFailure) {
-        let failure = RefreshFailure { due_at: claimed.due_by(failure.due_at), ..failure };
+        let failure = RefreshFailure { due_at: claimed.due_by(failure.due_at, self.clock.now()), ..failure };
         if let Err(error) = self.store.release_refresh(claimed, &failure).await {
             log(call, claimed, "a lease was not given back; it ends by itself", &error);
         }

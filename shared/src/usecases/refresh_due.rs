@@ -337,7 +337,7 @@ impl RefreshDue {
     }
 
     async fn put_off(&self, claimed: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable> {
-        let due_at = claimed.due_by(due_at);
+        let due_at = claimed.due_by(due_at, self.clock.now());
         self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since: None }).await
     }
 }

@@ -25,8 +25,8 @@ use shared::ports::provider::{
     Revocations, Revoked, TokenAnswer, UserInfo,
 };
 use shared::ports::store::{
-    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery, RefreshCommit,
-    RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
+    AnnouncementStore, Committed, DueClaim, DueItem, DueQueue, HandOutReads, IndexEntry, IndexPage, Kept, OrganizationIndex, PageQuery,
+    RefreshCommit, RefreshFailure, RefreshStore, Repair, RescueDrain, RescueQueue, Rescued, RevocationStart, RevocationStore, Search,
 };
 use shared::usecases::announce::Announcer;
 use shared::usecases::check::Check;
@@ -89,7 +89,8 @@ impl Node {
             forget_reads: AtomicBool::new(false),
             keys_failed: AtomicU64::new(0),
         });
-        let announcer = Arc::new(Announcer { index: ports.clone(), notes: ports.clone(), events: Some(ports.clone()), clock: ports.clone() });
+        let announcer =
+            Arc::new(Announcer { index: ports.clone(), notes: ports.clone(), events: Some(ports.clone()), clock: ports.clone() });
         let refresher = |pace| {
             Arc::new(Refresher {
                 store: ports.clone(),

@@ -2,8 +2,8 @@
 //! the table's time: `skew` is by how much the worker's clock is ahead of it.
 
 use shared::domain::authorization::{Authorization, Lease, Reason, SealedCredential, Status, StatusChange};
-use shared::domain::schedule;
 use shared::domain::flow::FlowOutcome;
+use shared::domain::schedule;
 use shared::ports::flows::{FlowClaim, Renewal};
 use shared::ports::store::{Committed, DueClaim, DueItem, Kept, RefreshCommit, RefreshFailure, Repair, Rescued, RevocationStart};
 use time::{Duration, OffsetDateTime};
@@ -191,7 +191,7 @@ impl World {
             let mut left = record.unannounced.clone();
             left.extend((record.status != Status::Active).then(|| StatusChange::revived(version, now)));
             self.saw("rescued commit repaired");
-            let news = left.first().map(|oldest| schedule::announced_by(&rescued.authorization, oldest.at));
+            let news = left.first().map(|oldest| schedule::announced_by(&rescued.authorization, oldest.at, now));
             self.store_commit(at, rescued.generation, &rescued.commit);
             let is = &mut self.store.records[at].is;
             is.version = version;
@@ -238,13 +238,7 @@ impl World {
     }
 
     /// `mark_needs_reauthorization`.
-    pub fn end(
-        &mut self,
-        skew: i64,
-        read: &Authorization,
-        reason: Reason,
-        now: OffsetDateTime,
-    ) -> Option<Box<Authorization>> {
+    pub fn end(&mut self, skew: i64, read: &Authorization, reason: Reason, now: OffsetDateTime) -> Option<Box<Authorization>> {
         let at = self.index_of(&read.id);
         let table_now = self.table_time(now, skew);
         let record = &self.store.records[at];
@@ -259,7 +253,7 @@ impl World {
             let mut left = read.unannounced.clone();
             left.push(StatusChange::ended(reason, record.is.version, now));
             record.is.lease = None;
-            record.is.due_at = Some(seconds(schedule::announced_by(&read.id, left[0].at)));
+            record.is.due_at = Some(seconds(schedule::announced_by(&read.id, left[0].at, now)));
             if let Some(lease) = &read.lease {
                 record.committed_by.clone_from(&lease.owner);
             }

@@ -92,7 +92,12 @@ impl Process {
         let table = Arc::new(Table::new(wire::client(), "mandate", Arc::clone(&clock), Arc::clone(&entropy) as _));
         let provider = Arc::new(Client { hub: Arc::clone(hub), task });
         let cipher = Arc::new(ClearCipher);
-        let announcer = Arc::new(Announcer { index: Arc::clone(&table) as _, notes: Arc::clone(&table) as _, events: None, clock: Arc::clone(&clock) });
+        let announcer = Arc::new(Announcer {
+            index: Arc::clone(&table) as _,
+            notes: Arc::clone(&table) as _,
+            events: Some(Arc::clone(&provider) as _),
+            clock: Arc::clone(&clock),
+        });
         let refresher = Arc::new(Refresher {
             store: Arc::clone(&table) as _,
             refreshes: Arc::clone(&provider) as _,

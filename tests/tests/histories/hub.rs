@@ -21,7 +21,7 @@ use shared::ports::clock::{Clock, Entropy};
 use shared::ports::store::Rescued;
 use time::{Duration, OffsetDateTime};
 
-use super::expression::{Condition, Item};
+use super::expression::{Condition, Item, number};
 use super::provider::{Issued, Provider, Refused};
 use super::scene::Faults;
 use super::table::{Answer, Place, Table, Write, cancelled, fault};
@@ -53,6 +53,8 @@ pub enum Ask {
     Receive,
     HoldsNothing,
     Forget(String),
+    /// To tell of a change of status, by the name of its event.
+    Announce(String),
     /// To be next.
     Turn,
 }
@@ -563,6 +565,10 @@ impl World {
                 self.tell(format!("task {} {:?}: the connection breaks before it", request.task, request.ask));
                 Heard::Broken
             }
+            (Ask::Announce(event), 0..=1) => {
+                self.tell(format!("task {}: the bus is down for {event}", request.task));
+                Heard::Broken
+            }
             // The queue has an SDK's retries before it: it fails seldom, and then what it should have kept is gone.
             (Ask::Rescue(_), 0) => {
                 self.tell(format!("task {}: the rescue queue is down", request.task));
@@ -669,6 +675,11 @@ impl World {
                 self.rescued.retain(|(_, other)| *other != receipt);
                 Heard::Done
             }
+            Ask::Announce(event) => {
+                self.tell(format!("task {} announces {event}", request.task));
+                self.watch.announced.insert(event);
+                Heard::Done
+            }
             Ask::Turn => Heard::Done,
         }
     }
@@ -676,12 +687,13 @@ impl World {
     fn at_the_table(&mut self, request: &mut Request, operation: &str, body: &Value) -> Answer {
         let lag = if operation == "Query" { self.random.below(self.faults.index_lag + 1).min(self.past.len() - 1) } else { 0 };
         let index = Arc::clone(&self.past[lag]);
-        let (mut names, mut owner) = (Vec::new(), None);
+        let (mut names, mut owner, mut read_version) = (Vec::new(), None, None);
         let (sent, decisive, without) = (&mut self.sent, &mut self.decisive, self.without.as_ref());
         let mut weaken = |write: &Write<'_>| -> Vec<Condition> {
             let name = name_of(write);
             names.push(name);
             owner = owner.take().or_else(|| write.placeholders.values.get(":owner").and_then(|v| v["S"].as_str()).map(str::to_owned));
+            read_version = read_version.or_else(|| write.placeholders.values.get(":read_version").and_then(number));
             let (mut kept, refused) = (write.clauses.to_vec(), !write.would_go_through(write.clauses));
             for (clause, weaker) in clauses_of(name, write.clauses) {
                 if refused && write.would_go_through(&weaker) {
@@ -712,7 +724,9 @@ impl World {
             self.past.push_front(Arc::new(self.table.items.clone()));
             self.past.truncate(4);
             let (task, sweeps) = (request.task, request.sweeps);
-            let written = Written { names: &names, task, sweeps, owner: owner.as_deref(), now: self.now, step: self.step };
+            let read_version = read_version.and_then(|version| i64::try_from(version).ok());
+            let (owner, now, step) = (owner.as_deref(), self.now, self.step);
+            let written = Written { names: &names, task, sweeps, owner, read_version, now, step };
             self.watch.look(&self.table, &changes, &written);
             if self.late {
                 self.watch.late.extend(changes);

@@ -13,6 +13,7 @@ use shared::domain::ids::OrganizationId;
 use shared::domain::scopes::Scopes;
 use shared::domain::secret::Secret;
 use shared::ports::Unavailable;
+use shared::ports::announcements::{Announcement, Announcements};
 use shared::ports::cipher::{CipherError, Salt, SealContext, Sealer, TokenCipher};
 use shared::ports::provider::{
     IssuerParameter, ProviderError, ProviderMetadata, RefreshAnswer, Refreshes, Revocation, Revocations, Revoked, TokenAnswer, UserInfo,
@@ -253,6 +254,16 @@ impl RescueDrain for Client {
         match self.hub.ask(Ask::Forget(receipt.to_owned())).await {
             Heard::Done => Ok(()),
             _ => Err(Unavailable::new("forget", "the connection broke")),
+        }
+    }
+}
+
+#[async_trait]
+impl Announcements for Client {
+    async fn put(&self, announcement: &Announcement) -> Result<(), Unavailable> {
+        match self.hub.ask(Ask::Announce(announcement.id.clone())).await {
+            Heard::Done => Ok(()),
+            _ => Err(Unavailable::new("put an event", "the connection broke")),
         }
     }
 }

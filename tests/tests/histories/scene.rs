@@ -24,7 +24,7 @@ use super::hub::{BEGIN, Hub, Random, Task, at, run};
 use super::provider::{Grant, Provider, RefreshToken, sealed};
 use super::spec::{AUTHORIZATIONS, Act, Event, State, Status, WORKFLOWS, can_be_ordered};
 use super::table::{Answer, Place, Table, place};
-use super::watch::{Watch, integer, text};
+use super::watch::{Watch, integer, news, text};
 use super::weaken::Clause;
 
 /// What may go wrong, and how often.
@@ -126,6 +126,8 @@ struct Setting {
     used: Option<i64>,
     scopes: &'static [&'static str],
     start: Start,
+    /// Whoever made it active again died before telling so.
+    news: bool,
 }
 
 /// Where it stands.
@@ -177,15 +179,22 @@ fn plan(theme: Theme, random: &mut Random) -> Plan {
 }
 
 fn crossing(random: &mut Random) -> Plan {
-    let plain =
-        Setting { refreshable: true, expires_in: 3_000_000, due_in: -5_000, used: None, scopes: &["read", "write"], start: Start::Active };
+    let plain = Setting {
+        refreshable: true,
+        expires_in: 3_000_000,
+        due_in: -5_000,
+        used: None,
+        scopes: &["read", "write"],
+        start: Start::Active,
+        news: false,
+    };
     let mut settings = vec![plain; AUTHORIZATIONS];
     let mut bound = [Some(0), None, None, None];
     let mut faults = Faults { index_lag: 1, wire_chance: 60, on_the_wire: random.below(2), happened: true, ..Faults::default() };
-    let (mut moods, mut grace) = ([0; 3], 0);
+    let (mut moods, mut grace, mut rescued) = ([0; 3], 0, false);
     let hand_out = Op::HandOut { workflow: 0, of: 0, min_ttl: 0, rejects: false };
     let check = Op::Check { of: 0 };
-    let acts = match random.below(4) {
+    let acts = match random.below(6) {
         // A lease ends while its owner's write is on its way.
         0 => {
             (bound, grace) = ([None; WORKFLOWS], 120_000);
@@ -212,6 +221,24 @@ fn crossing(random: &mut Random) -> Plan {
             let other = random.one(&[vec![Op::SignInAgain { of: 0 }], vec![Op::Unbind { workflow: 0 }, Op::Revoke { of: 0 }], vec![check]]);
             vec![vec![hand_out], other, vec![Op::Sweep { of: 0 }]]
         }
+        // A rescued credential has brought back what had ended, and somebody is at it before that is told.
+        3 => {
+            rescued = true;
+            (faults.tardy, faults.jumps, faults.jump_by, faults.jump_chance) = (700, random.below(2), vec![61_000], 60);
+            (faults.at_provider, faults.provider_chance) = (random.below(2), 500);
+            settings[0].start = random.one(&[Start::Ended("outcome_unknown"), Start::Ended("invalid_grant")]);
+            (settings[0].scopes, settings[0].used) = (&["read"], random.one(&[None, Some(-7_200_000)]));
+            let sweep = Op::Sweep { of: 0 };
+            let other = random.one(&[vec![hand_out.clone()], vec![check.clone()], vec![sweep.clone(), sweep.clone()]]);
+            vec![vec![sweep.clone()], other, random.one(&[vec![hand_out], vec![check], vec![sweep]])]
+        }
+        // There is something left to tell when the schedule comes by, and somebody is at it, too.
+        4 => {
+            (grace, settings[0].news) = (random.one(&[0, 120_000]), true);
+            (faults.tardy, faults.jumps, faults.jump_by, faults.jump_chance) = (700, 2, vec![31_500, 45_000], 60);
+            let sweep = Op::Sweep { of: 0 };
+            vec![vec![sweep.clone()], vec![sweep.clone(), sweep.clone()], random.one(&[vec![hand_out], vec![check], vec![sweep]])]
+        }
         // What takes bindings on is narrowed, or ended, or revoked.
         _ => {
             (bound, moods) = ([Some(0), Some(0), Some(0), None], [random.one(&[0, 500]), 900, 0]);
@@ -219,9 +246,9 @@ fn crossing(random: &mut Random) -> Plan {
             vec![vec![Op::Replace { from: 0, to: 1 }], vec![other], vec![Op::Bind { workflow: 2, to: 1, scopes: "write" }]]
         }
     };
-    let grants = settings.iter().map(|setting| grant(setting, false)).collect();
+    let grants = (0..AUTHORIZATIONS).map(|of| grant(&settings[of], rescued && of == 0)).collect();
     let provider = Provider { grants, rotates: true, grace, lifetime: random.one(&[3_600_000, 90_000]), moods };
-    Plan { rescued: false, settings, bound, acts, faults, provider }
+    Plan { rescued, settings, bound, acts, faults, provider }
 }
 
 fn setting(theme: Theme, random: &mut Random) -> (Vec<Setting>, [Option<usize>; WORKFLOWS]) {
@@ -253,6 +280,7 @@ fn setting(theme: Theme, random: &mut Random) -> (Vec<Setting>, [Option<usize>; 
             used: random.one(&[None, None, Some(-7_200_000)]),
             scopes: random.one(&[&["read", "write"][..], &["read", "write"], &["read"]]),
             start,
+            news: false,
         });
     }
     let mut bound = [None; WORKFLOWS];
@@ -442,6 +470,8 @@ fn item_of(number: usize, setting: &Setting, bound: &[Option<usize>; WORKFLOWS])
         Start::Ended(reason) => put("reason", Some(s(reason))),
         Start::Revoking => put("revoked_at", Some(n(BEGIN - 600_000))),
     }
+    let change = json!({ "M": { "version": n(1), "at": n(BEGIN - 120_000) } });
+    put("unannounced", setting.news.then(|| json!({ "L": [change] })));
     put("sealed_refresh", setting.refreshable.then(|| token(TokenField::Refresh, format!("rt-{number}-0"))));
     put("last_used_at", setting.used.map(|used| n(BEGIN + used)));
     let due = Some(setting.due_in).filter(|_| !matches!(setting.start, Start::Ended(_)));
@@ -667,7 +697,7 @@ fn late_act((place, before, after): &(Place, Option<Item>, Option<Item>)) -> Opt
     })
 }
 
-/// Scheduled runs without anything that goes wrong, until revocations are finished.
+/// Scheduled runs without anything that goes wrong, until revocations are finished and changes of status are told.
 fn settle(hub: &Arc<Hub>, directory: &Arc<Directory>) {
     {
         let mut world = hub.world();
@@ -677,15 +707,16 @@ fn settle(hub: &Arc<Hub>, directory: &Arc<Directory>) {
             world.tasks[task].over = true;
         }
     }
-    for _ in 0..2 {
+    for _ in 0..4 {
         for of in 0..AUTHORIZATIONS {
             let needed = {
                 let mut world = hub.world();
                 let id = authorization(of);
-                let revoking = world.table.items.values().any(|i| text(i, "auth_id") == id.as_str() && text(i, "status") == "revoking");
+                let mut own = world.table.items.values().filter(|item| text(item, "sk") == "AUTH" && text(item, "auth_id") == id.as_str());
+                let revoking = own.any(|item| text(item, "status") == "revoking" || !news(item).is_empty());
                 let rescued = world.rescued.iter().any(|(rescued, _)| rescued.authorization == id);
                 if revoking || rescued {
-                    world.now += 1_200_000;
+                    world.now += 3_700_000;
                     world.watch.shown.clear();
                     world.tasks.push(Task::default());
                 }

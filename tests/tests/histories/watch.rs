@@ -15,7 +15,7 @@ use super::table::{Changes, Place, Table};
 /// How far clocks may be apart.
 const SKEW: i64 = 2_000;
 /// What changes of a record while it is being revoked.
-const CHANGES_AT_THE_END: [&str; 11] = [
+const CHANGES_AT_THE_END: [&str; 13] = [
     "status",
     "expires_at",
     "sealed_access",
@@ -27,7 +27,11 @@ const CHANGES_AT_THE_END: [&str; 11] = [
     "org_pk",
     "org_sk",
     "email",
+    "unannounced",
+    "unannounced_revocation",
 ];
+/// What changes of a tombstone, once what it had to tell is told.
+const CHANGES_AFTER_THE_END: [&str; 4] = ["unannounced", "unannounced_revocation", "due_shard", "due_at"];
 
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -41,10 +45,14 @@ pub struct Watch {
     /// Receipts of rescued commits that were shown to somebody who has not forgotten them yet.
     pub shown: BTreeSet<String>,
     pub notes: usize,
+    /// Authorizations that were used, with their versions then.
+    used_since: BTreeSet<(String, i64)>,
     /// When the credential that each authorization has now was due, at any time.
     due: BTreeMap<String, BTreeSet<i64>>,
     /// What was changed by requests that arrived when nobody waited for them any more.
     pub late: Changes,
+    /// The names of changes of status that the bus was told of.
+    pub announced: BTreeSet<String>,
 }
 
 /// Who wrote.
@@ -54,6 +62,8 @@ pub struct Written<'a> {
     pub sweeps: bool,
     /// The lease that the write names as its own.
     pub owner: Option<&'a str>,
+    /// The version that the write says it has read.
+    pub read_version: Option<i64>,
     pub now: i64,
     pub step: usize,
 }
@@ -119,7 +129,8 @@ impl Watch {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         if is_revoked(before) {
             let all: Vec<_> = names.iter().filter(|name| changed(name)).map(|name| name.as_str()).collect();
-            let allowed = text(before, "status") == "revoking" && all.iter().all(|name| CHANGES_AT_THE_END.contains(name));
+            let allowed: &[&str] = if text(before, "status") == "revoking" { &CHANGES_AT_THE_END } else { &CHANGES_AFTER_THE_END };
+            let allowed = all.iter().all(|name| allowed.contains(name));
             let forward =
                 matches!((text(before, "status"), text(after, "status")), ("revoking", "revoking" | "deleted") | ("deleted", "deleted"));
             if changed("lease_owner") && after.contains_key("lease_owner") {
@@ -128,11 +139,13 @@ impl Watch {
             if !(all.is_empty() || allowed && forward) {
                 complaints.push(format!("a revoked authorization changed its {}", all.join(", ")));
             }
+            self.look_at_news(place, before, after, by, complaints);
             return;
         }
         if changed("status") && of("version").1 == of("version").0 {
             complaints.push("the status changed, and the version did not".to_owned());
         }
+        self.look_at_news(place, before, after, by, complaints);
         self.look_at_lease(before, after, by, complaints);
         let ends_somehow = text(before, "reason");
         if text(after, "status") == "active"
@@ -143,6 +156,7 @@ impl Watch {
         }
         if changed("last_used_at") && generation_after == generation_before {
             self.notes += 1;
+            self.used_since.extend(integer(after, "version").map(|version| (place.0.clone(), version)));
             let ends = integer(after, "access_expires_at").unwrap();
             let begun = ends - integer(after, "access_lifetime").unwrap() * 1000;
             if let (Some(noted), Some(now)) = of("last_used_at")
@@ -159,6 +173,32 @@ impl Watch {
             let before = &self.due[&place.0];
             if changed("due_at") && integer(after, "due_at").is_none_or(|due| due != ahead && !before.contains(&due)) {
                 complaints.push("the schedule was set by a token that is not the stored one".to_owned());
+            }
+        }
+    }
+
+    /// A change of status is noted by the write that makes it, the note goes only if the bus was told, and until then the record is due.
+    /// Whoever takes the note away puts off nothing that somebody else has planned.
+    fn look_at_news(&self, place: &Place, before: &Item, after: &Item, by: &Written<'_>, complaints: &mut Vec<String>) {
+        let (had, has) = (news(before), news(after));
+        let untold = |version: &i64| !self.announced.contains(&format!("{}.{version}", id_of(place)));
+        let changes = text(before, "status") != text(after, "status") && text(after, "status") != "deleted";
+        if changes && integer(after, "version").is_none_or(|version| !has.contains(&version)) {
+            complaints.push("the status changed, and nobody will be told".to_owned());
+        }
+        if had.difference(&has).any(untold) {
+            complaints.push("a change of status was forgotten before anybody was told".to_owned());
+        }
+        if !has.is_empty() && !after.contains_key("due_at") {
+            complaints.push("there is something to tell, and the record is not due".to_owned());
+        }
+        let notes = by.names.contains(&"note an announcement");
+        let (due_before, due_after) = (integer(before, "due_at"), integer(after, "due_at"));
+        if notes && text(before, "status") == "active" && due_before != due_after {
+            let planned = before.contains_key("lease_owner") || before.contains_key("failed_attempts");
+            let used = had.iter().any(|version| self.used_since.contains(&(place.0.clone(), *version)));
+            if planned || used || by.read_version != integer(before, "version") {
+                complaints.push("a note of an announcement put off what somebody else had planned".to_owned());
             }
         }
     }
@@ -211,6 +251,9 @@ impl Watch {
     pub fn end_of_all(world: &mut World) {
         let mut complaints = Vec::new();
         for item in world.table.items.values().filter(|item| text(item, "sk") == "AUTH" && is_revoked(item)) {
+            if !news(item).is_empty() {
+                complaints.push("a revoked authorization has something left to tell".to_owned());
+            }
             if text(item, "status") == "deleted"
                 && ["sealed_access", "sealed_refresh", "due_at", "org_sk"].iter().any(|a| item.contains_key(*a))
             {
@@ -227,6 +270,14 @@ impl Watch {
         }
         world.watch.violations.extend(complaints);
     }
+}
+
+/// The versions whose change of status is still to be told.
+pub fn news(item: &Item) -> BTreeSet<i64> {
+    let listed = item.get("unannounced").and_then(|value| value["L"].as_array()).into_iter().flatten();
+    let listed = listed.filter_map(|change| number(&change["M"]["version"])).map(|version| i64::try_from(version).unwrap());
+    let revocation = item.get("unannounced_revocation").and_then(|_| integer(item, "version"));
+    listed.chain(revocation).collect()
 }
 
 /// The refresh token that is stored for the grant of this one.

@@ -69,7 +69,9 @@ pub fn name_of(write: &Write<'_>) -> &'static str {
         }
         ("Update", "AUTH") if sets("#failed_attempts = ") && removes.contains("#lease_owner") => "release a refresh",
         ("Update", "AUTH") if sets("#last_used_at = ") => "note a use",
-        ("Update", "AUTH") if sets("#due_at = ") => "postpone a revocation",
+        ("Update", "AUTH") if write.placeholders.values.contains_key(":revoking") => "postpone a revocation",
+        ("Update", "AUTH") if removes.contains("#lease_owner") => "note an announcement, with a lease",
+        ("Update", "AUTH") if write.placeholders.values.contains_key(":read_version") => "note an announcement",
         _ => panic!("a write without a name: {} {:?} {}", write.verb, write.place, write.update),
     }
 }

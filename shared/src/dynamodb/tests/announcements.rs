@@ -38,7 +38,7 @@ async fn whatever_changes_a_status_notes_in_the_same_write_that_this_is_to_be_an
     assert_eq!(calls.take(), 1);
     let end = ("active", Status::NeedsReauthorization(Reason::InvalidGrant), 2);
     assert_eq!(left(&ended), [end]);
-    assert_eq!(ended.due_at, Some(announced_by(&read.id, NOW).replace_nanosecond(0).unwrap()));
+    assert_eq!(ended.due_at, Some(announced_by(&read.id, NOW, NOW).replace_nanosecond(0).unwrap()));
     assert_eq!(format!("{ended:?}"), format!("{:?}", reread(&table, &read).await));
     assert!(is_due(&table, &ended).await);
 

@@ -124,7 +124,7 @@ pub(super) fn still_to_be_announced(
     if before.status != Status::Active {
         renewed.unannounced.push(StatusChange::revived(renewed.version, now));
     }
-    renewed.due_at = Some(renewed.due_by(renewed.credential_due(connection)));
+    renewed.due_at = Some(renewed.due_by(renewed.credential_due(connection), now));
 }
 
 /// The record was refreshed or bound while the person signed in: the renewal follows what it has become.
