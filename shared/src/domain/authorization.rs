@@ -281,13 +281,14 @@ impl Authorization {
         schedule::next_due(&self.id, connection, life)
     }
 
-    /// When it is due that is otherwise to be looked at by then: earlier, if it has something to be announced.
+    /// When it is due that is otherwise to be looked at by then: earlier, if it has something to be announced. What goes well with it, however
+    /// often, puts the announcement off no further.
     #[must_use]
     pub fn due_by(&self, otherwise: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
         self.unannounced.first().map_or(otherwise, |oldest| schedule::announced_by(&self.id, oldest.at, now).min(otherwise))
     }
 
-    /// When it is due for what could not be announced just now, or for something else before.
+    /// The same after something has failed, the announcement or another thing: neither is tried all the time because of the other.
     #[must_use]
     pub fn due_again(&self, otherwise: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let news = self.unannounced.first().map(|oldest| schedule::announce_again(&self.id, oldest.at, now));

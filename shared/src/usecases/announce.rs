@@ -12,7 +12,7 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use super::{Call, within};
-use crate::domain::authorization::{Authorization, Reason};
+use crate::domain::authorization::{Authorization, Reason, StatusChange};
 use crate::domain::ids::WorkflowId;
 use crate::ports::announcements::{Announcement, Announcements, News, UNDECRYPTABLE};
 use crate::ports::clock::Clock;
@@ -92,23 +92,27 @@ impl Announcer {
     async fn tell_changes(&self, call: &Call, about: &mut Authorization, own: Option<u64>) -> OffsetDateTime {
         let workflows = if about.unannounced.is_empty() { Vec::new() } else { self.workflows(about).await };
         let until = self.clock.now() + TELLING_TIME;
+        let is_own = |change: &StatusChange| own == Some(change.version);
+        if let Some(change) = about.unannounced.iter().find(|change| is_own(change)) {
+            record(&self.of_change(call, about, change, &workflows), Teller::Maker);
+        }
         while let Some(change) = about.unannounced.first().copied() {
-            let news = News::StatusChanged { from: change.from, to: change.to.as_str(), reason: change.to.reason().map(Reason::as_str) };
-            let id = format!("{}.{}", about.id.as_str(), change.version);
-            let announcement = Announcement { at: change.at, ..self.announcement(call, about, id, news, workflows.clone()) };
-            let teller = if own == Some(change.version) { Teller::Maker } else { Teller::Finder };
-            if teller == Teller::Maker {
-                record(&announcement, teller);
-            }
+            let announcement = self.of_change(call, about, &change, &workflows);
             if !self.put(call, &announcement, until - self.clock.now()).await {
                 break;
             }
-            if teller == Teller::Finder {
-                record(&announcement, teller);
+            if !is_own(&change) {
+                record(&announcement, Teller::Finder);
             }
             about.unannounced.remove(0);
         }
         until
+    }
+
+    fn of_change(&self, call: &Call, about: &Authorization, change: &StatusChange, workflows: &[WorkflowId]) -> Announcement {
+        let news = News::StatusChanged { from: change.from, to: change.to.as_str(), reason: change.to.reason().map(Reason::as_str) };
+        let id = format!("{}.{}", about.id.as_str(), change.version);
+        Announcement { at: change.at, ..self.announcement(call, about, id, news, workflows.to_vec()) }
     }
 
     /// Warns that a person has to sign in again by `reauthorize_by`, however often the token is renewed.

@@ -468,7 +468,7 @@ impl Refresher {
     pub async fn quarantine(&self, call: &Call, read: &Authorization, error: &CipherError) {
         log(call, read, "the tokens of an authorization do not open", error);
         let now = self.clock.now();
-        let due_at = read.due_by(now + schedule::UNDECRYPTABLE_AGAIN, now);
+        let due_at = failing(read, now + schedule::UNDECRYPTABLE_AGAIN, now);
         match self.store.quarantine(read, now, due_at).await {
             Ok(true) => {
                 tracing::error!(
@@ -511,11 +511,16 @@ impl Refresher {
     }
 
     async fn give_back(&self, call: &Call, claimed: &Authorization, failure: RefreshFailure) {
-        let failure = RefreshFailure { due_at: claimed.due_by(failure.due_at, self.clock.now()), ..failure };
+        let failure = RefreshFailure { due_at: failing(claimed, failure.due_at, self.clock.now()), ..failure };
         if let Err(error) = self.store.release_refresh(claimed, &failure).await {
             log(call, claimed, "a lease was not given back; it ends by itself", &error);
         }
     }
+}
+
+/// When a record is due that something has failed with, and that is to be looked at by `otherwise`.
+pub(super) fn failing(record: &Authorization, otherwise: OffsetDateTime, now: OffsetDateTime) -> OffsetDateTime {
+    record.due_again(Some(otherwise), now).unwrap_or(otherwise)
 }
 
 /// Why an authorization ends whose refresh was refused for good.

@@ -15,7 +15,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use time::{Duration, OffsetDateTime};
 
 use super::Call;
-use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher, may_claim};
+use super::refresh::{LEASE, REFRESH_TIME, Refreshed, Refresher, failing, may_claim};
 use super::revoke::{Revoker, Settled};
 use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::directory::Directory;
@@ -337,7 +337,7 @@ impl RefreshDue {
     }
 
     async fn put_off(&self, claimed: &Authorization, due_at: OffsetDateTime) -> Result<(), Unavailable> {
-        let due_at = claimed.due_by(due_at, self.clock.now());
+        let due_at = failing(claimed, due_at, self.clock.now());
         self.store.release_refresh(claimed, &RefreshFailure { due_at, outcome_unknown_since: None }).await
     }
 }

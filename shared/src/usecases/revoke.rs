@@ -11,7 +11,7 @@ use time::Duration;
 
 use super::announce::Announcer;
 use super::audit::{Act, receipt};
-use super::refresh::context;
+use super::refresh::{context, failing};
 use super::{Call, attempt, within};
 use crate::domain::authorization::{Authorization, REVOCATION_PATIENCE, Status};
 use crate::domain::binding::Binding;
@@ -181,8 +181,7 @@ impl Revoker {
             self.store.finish_revocation(record, now).await.map(|()| Settled::Gone)
         } else {
             let retry_at = schedule::retry_at(&record.id, now, RETRY_AS_AFTER, asked.retry_after());
-            let due_at = record.due_again(Some(retry_at), now).unwrap_or(retry_at);
-            self.store.postpone_revocation(record, asked.kept, due_at).await.map(|()| Settled::Postponed)
+            self.store.postpone_revocation(record, asked.kept, failing(record, retry_at, now)).await.map(|()| Settled::Postponed)
         };
         Act {
             action: "provider_revocation",
