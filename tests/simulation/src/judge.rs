@@ -84,12 +84,10 @@ impl World {
     }
 
     /// What the service says of itself.
-    pub fn note(&mut self, line: Line) {
-        match (line.action.as_str(), line.outcome.as_str()) {
-            ("provider_revocation", "not_revoked") if line.detail.starts_with("tokens of a refused sign-in") => {
-                _ = self.judge.left_tokens.insert(line.task)
-            }
-            _ => {}
+    pub fn note(&mut self, line: &Line) {
+        let could_not = line.action == "provider_revocation" && line.outcome == "not_revoked";
+        if could_not && line.detail.starts_with("tokens of a refused sign-in") {
+            self.judge.left_tokens.insert(line.task);
         }
     }
 
@@ -143,7 +141,9 @@ impl World {
         let children = || self.provider.tokens.iter().filter(|token| token.replaced == Some(retired));
         let hopeless =
             children().any(|token| self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks)));
-        hopeless || self.judge.troubles.get(&retired).is_some_and(|troubles| *troubles >= 2)
+        // Whoever asked again for what had replaced another token, and heard nothing twice, has ended the first one that had.
+        let mut asked_for = [Some(retired), self.provider.tokens[retired].replaced].into_iter().flatten();
+        hopeless || asked_for.any(|token| self.judge.troubles.get(&token).is_some_and(|troubles| *troubles >= 2))
     }
 
     /// Changes a status, and remembers it.

@@ -473,7 +473,7 @@ impl Player {
         if world.trace.is_some() {
             for line in log::heard() {
                 world.tell(|| format!("  log:{}", line.all));
-                world.note(line);
+                world.note(&line);
             }
         }
     }
@@ -530,7 +530,7 @@ impl Player {
         let mut guard = self.sim.world();
         let world = &mut *guard;
         for line in log::heard() {
-            world.note(line);
+            world.note(&line);
         }
         if world.judge.violations.is_empty() {
             world.judge_end();
