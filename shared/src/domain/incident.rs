@@ -20,7 +20,9 @@ const COUNTED_FOR: Duration = Duration::minutes(15);
 const FREEZE: Duration = Duration::seconds(5);
 /// The same on demand: while the provider is down, each sandbox asks every few seconds.
 const FREEZE_ON_DEMAND: Duration = Duration::SECOND;
-/// The longest freeze on demand that no provider asked for.
+/// The longest freeze that no provider asked for: what waits for the schedule is not to wait much longer than the provider is down.
+const LONGEST_UNASKED: Duration = Duration::seconds(30);
+/// The same on demand.
 const LONGEST_ON_DEMAND: Duration = Duration::seconds(5);
 /// The longest freeze, also where a provider asks for more.
 const LONGEST_FREEZE: Duration = Duration::minutes(15);
@@ -193,7 +195,7 @@ impl Watch {
     /// `asked_for` is what a provider has asked for.
     fn open(&mut self, kind: Kind, asked_for: Option<Duration>, now: OffsetDateTime) -> Change {
         let (freeze, longest) = match self.pace {
-            Pace::Scheduled => (FREEZE, LONGEST_FREEZE),
+            Pace::Scheduled => (FREEZE, LONGEST_UNASKED),
             Pace::OnDemand => (FREEZE_ON_DEMAND, LONGEST_ON_DEMAND),
         };
         let frozen_until = now.saturating_add(asked_for.unwrap_or(freeze).clamp(Duration::SECOND, LONGEST_FREEZE));
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_freeze_ends_after_a_quarter_of_an_hour_at_most() {
+    fn a_freeze_that_nobody_asked_for_ends_after_half_a_minute_at_most() {
         let mut watch = Watch::default();
         tell(&mut watch, FAILED, 5);
         let mut now = NOW;
@@ -290,7 +292,7 @@ mod tests {
             assert_eq!(watch.begin(now), Ok(()));
             watch.answered(FAILED, now);
         }
-        assert_eq!(watch.frozen_until(now), Some(now + LONGEST_FREEZE));
+        assert_eq!(watch.frozen_until(now), Some(now + LONGEST_UNASKED));
     }
 
     #[test]

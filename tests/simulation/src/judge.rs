@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::domain::authorization::{Reason, Status};
 
 use crate::log::Line;
-use crate::provider::{Death, Loss};
+use crate::provider::{Death, Loss, Token};
 use crate::world::World;
 
 /// The grace from which on nothing may be lost, in milliseconds.
@@ -136,14 +136,15 @@ impl World {
         }
     }
 
-    /// Whether the successors of a token were lost in a way that no grace helps against.
+    /// Whether the successors of a token were lost in a way that no grace helps against. Whoever asked again for what had replaced
+    /// another token, and died or heard nothing twice, has ended the first one that had.
     fn is_excused(&self, retired: usize) -> bool {
-        let children = || self.provider.tokens.iter().filter(|token| token.replaced == Some(retired));
-        let hopeless =
-            children().any(|token| self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks)));
-        // Whoever asked again for what had replaced another token, and heard nothing twice, has ended the first one that had.
-        let mut asked_for = [Some(retired), self.provider.tokens[retired].replaced].into_iter().flatten();
-        hopeless || asked_for.any(|token| self.judge.troubles.get(&token).is_some_and(|troubles| *troubles >= 2))
+        let asked_for = [Some(retired), self.provider.tokens[retired].replaced];
+        let given =
+            |(number, token): &(usize, &Token)| *number != retired && token.replaced.is_some() && asked_for.contains(&token.replaced);
+        let hopeless = |token: &Token| self.judge.died.contains(&token.given_to) || matches!(token.lost, Some(Loss::Garbled | Loss::Sinks));
+        self.provider.tokens.iter().enumerate().filter(given).any(|(_, token)| hopeless(token))
+            || asked_for.into_iter().flatten().any(|token| self.judge.troubles.get(&token).is_some_and(|troubles| *troubles >= 2))
     }
 
     /// Changes a status, and remembers it.

@@ -173,6 +173,26 @@ async fn a_completion_code_carries_the_flow_and_the_providers_code() {
 }
 
 #[tokio::test]
+async fn what_is_sealed_may_be_as_long_as_its_kind_and_no_longer() {
+    let sealer = state_keys(&["a"]);
+    let organization = OrganizationId::try_from("org_1").unwrap();
+    let (state, _) = sealer.seal_state(&flow()).await.unwrap();
+    for (length, fits) in [(3000, true), (3100, false)] {
+        let sealed = sealer.seal_cursor(&organization, &"p".repeat(length)).await;
+        assert_eq!(sealed.is_ok(), fits, "a cursor around {length} bytes");
+    }
+    for (length, fits) in [(7000, true), (9500, false)] {
+        let completion = Completion { provider_code: Secret::new("c".repeat(length)), ..completion(flow()) };
+        let sealed = sealer.seal_code(&state, &completion).await;
+        assert_eq!(sealed.is_ok(), fits, "a completion code around {length} bytes");
+    }
+    for (length, fits) in [(4500, true), (6500, false)] {
+        let flow = Flow { return_to: Some(return_to(&"s".repeat(length))), ..flow() };
+        assert_eq!(sealer.seal_state(&flow).await.is_ok(), fits, "a state around {length} bytes");
+    }
+}
+
+#[tokio::test]
 async fn s70_a_sign_in_survives_a_rotation() {
     let (state, secrets) = state_keys(&["old"]).seal_state(&flow()).await.unwrap();
     let rotated = state_keys(&["new", "old"]);
