@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{TableDescription, TimeToLiveSpecification, TimeToLiveStatus};
 use aws_sdk_kms::types::KeyState;
+use shared::connections::Connections;
 use shared::dynamodb::table;
 
 /// How long a new table may take to become active. DynamoDB itself needs some ten seconds.
@@ -87,19 +88,22 @@ impl ProvisionError {
     }
 }
 
-/// SDK configuration for an endpoint on this machine: credentials that open nothing, and that endpoint for every
-/// service. Each SDK brings its own HTTP client.
+/// SDK configuration for an endpoint on this machine: credentials that open nothing, and that endpoint for every service.
 #[must_use]
 pub fn loopback_sdk_config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "the local stack");
-    SdkConfig::builder()
+    let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         // As in Lambda.
-        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
-        .build()
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)));
+    // Without TLS there is no client, and the first request says so.
+    if let Ok(connections) = Connections::new() {
+        config = config.http_client(connections);
+    }
+    config.build()
 }
 
 /// Makes what is absent, and names what is there. `secrets` are pairs of id and content.

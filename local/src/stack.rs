@@ -16,6 +16,7 @@ use aws_config::{AppName, InvalidAppName};
 use axum::Router;
 use serde_json::json;
 use shared::config::{Need, Settings};
+use shared::connections::Connections;
 use shared::ports::clock::{Clock, Entropy};
 use shared::system::{SystemClock, SystemEntropy};
 use shared::wiring::{StartError as WiringError, Wiring, sdk_config};
@@ -177,7 +178,8 @@ impl Stack {
             loopback_sdk_config(&endpoint)
         } else {
             let region = Settings::from_environment().region.or_else(|| Some("us-east-1".to_owned()));
-            sdk_config(&Settings { endpoint_url: Some(endpoint.clone()), region, ..Settings::default() })
+            let settings = Settings { endpoint_url: Some(endpoint.clone()), region, ..Settings::default() };
+            sdk_config(&settings, &Connections::new().map_err(WiringError::from)?)
         };
         let usual = Names::default();
         let names = Names { table: options.table.unwrap_or_else(|| usual.table.clone()), ..usual };

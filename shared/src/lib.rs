@@ -6,11 +6,12 @@
 //! * [`dynamodb`], [`kms`], [`secrets`], [`sqs`], [`eventbridge`], [`oauth`]: the adapters behind the ports. None knows another.
 //! * [`http`]: the inbound edge.
 //! * [`aead`], [`json`], [`client_key`]: the one way to seal, to read JSON from outside, and to sign for a client.
-//! * [`config`], [`correlation`], [`telemetry`], [`system`], [`wiring`], [`lambda`]: what a `main` is made of.
+//! * [`config`], [`connections`], [`correlation`], [`telemetry`], [`system`], [`wiring`], [`lambda`]: what a `main` is made of.
 
 pub mod aead;
 pub mod client_key;
 pub mod config;
+pub mod connections;
 pub mod correlation;
 pub mod domain;
 pub mod dynamodb;
@@ -28,5 +29,6 @@ pub mod secrets;
 pub mod sqs;
 pub mod system;
 pub mod telemetry;
+mod tls;
 pub mod usecases;
 pub mod wiring;

@@ -11,6 +11,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 
 use crate::config::{Missing, Need, Settings};
+use crate::connections::{CONNECT_TIMEOUT, Connections};
+use crate::domain::directory::ApiKeys;
 use crate::domain::incident::Pace;
 use crate::domain::redirect_uri::Environment;
 use crate::dynamodb::Table;
@@ -18,10 +20,10 @@ use crate::eventbridge::EventBus;
 use crate::http::edge::Edge;
 use crate::kms::Keyring;
 use crate::oauth::{ApiTokenVerifier, Egress, Http, Provider};
-use crate::ports::Unavailable;
 use crate::ports::cipher::TokenCipher;
 use crate::ports::clock::{Clock, Entropy};
-use crate::ports::configuration::Directories;
+use crate::ports::configuration::{Directories, StaticApiKeys as _};
+use crate::ports::{Source, Unavailable};
 use crate::secrets::{PushingClients, SecretClientSecrets, SecretDirectories, SecretSource, SecretStaticApiKeys, StateKeys};
 use crate::sqs::RescueQueueClient;
 use crate::usecases::announce::Announcer;
@@ -45,11 +47,12 @@ pub struct Wiring {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     http: Http,
-    secrets: Arc<SecretSource>,
     directories: Arc<SecretDirectories>,
     table: OnceLock<Arc<Table>>,
     cipher: OnceLock<Arc<Keyring>>,
     client_secrets: Option<Arc<SecretClientSecrets>>,
+    state_keys: Arc<StateKeys>,
+    static_keys: Arc<SecretStaticApiKeys>,
     provider: OnceLock<Arc<Provider>>,
     on_demand: Arc<Traffic>,
     scheduled: Arc<Traffic>,
@@ -69,10 +72,10 @@ pub enum StartError {
 /// The SDKs' configuration in Lambda: region and credentials from the environment, two more tries than one, short waits and time
 /// limits. The SDKs' own first wait is up to a second; these services answer within milliseconds.
 #[must_use]
-pub fn sdk_config(settings: &Settings) -> SdkConfig {
+pub fn sdk_config(settings: &Settings, connections: &Connections) -> SdkConfig {
     let credentials = SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new());
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
+        .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
         .build();
@@ -81,11 +84,41 @@ pub fn sdk_config(settings: &Settings) -> SdkConfig {
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
         .timeout_config(timeouts)
         .region(settings.region.clone().map(Region::new))
+        .http_client(connections.clone())
         .credentials_provider(credentials);
     if let Some(endpoint) = &settings.endpoint_url {
         config = config.endpoint_url(endpoint);
     }
     config.build()
+}
+
+/// Where the services are that a function with these needs will ask when it is invoked. Secrets Manager is asked at the start.
+pub async fn endpoints(settings: &Settings, needs: &[Need]) -> Vec<String> {
+    let mut urls = Vec::new();
+    for need in needs {
+        let url = match (need, &settings.endpoint_url, &settings.region) {
+            (Need::Table | Need::KmsKey, Some(url), _) => Some(url.clone()),
+            (Need::Table, None, Some(region)) => dynamodb_endpoint(region).await,
+            (Need::KmsKey, None, Some(region)) => kms_endpoint(region).await,
+            _ => None,
+        };
+        urls.extend(url);
+    }
+    urls
+}
+
+/// The SDK's own rules say it, for every partition.
+async fn dynamodb_endpoint(region: &str) -> Option<String> {
+    use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+    let params = Params::builder().region(region).build().ok()?;
+    DefaultResolver::new().resolve_endpoint(&params).await.ok().map(|endpoint| endpoint.url().to_owned())
+}
+
+/// The same of KMS.
+async fn kms_endpoint(region: &str) -> Option<String> {
+    use aws_sdk_kms::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+    let params = Params::builder().region(region).build().ok()?;
+    DefaultResolver::new().resolve_endpoint(&params).await.ok().map(|endpoint| endpoint.url().to_owned())
 }
 
 impl Wiring {
@@ -114,7 +147,16 @@ impl Wiring {
                 None => Ok(()),
             }
         };
-        let (directory, readable) = futures_util::future::join(directories.directory(), readable).await;
+        let state_keys_secret = settings.state_keys_secret.clone();
+        let reads_state_keys = state_keys_secret.is_some() && needs.contains(&Need::StateKeys);
+        let state_keys = StateKeys::new(Arc::clone(&secrets), state_keys_secret.unwrap_or_default(), Arc::clone(&entropy));
+        // Only ahead of time: whoever needs them asks again, and tells if they cannot be read.
+        let ahead = async {
+            if reads_state_keys {
+                drop(state_keys.read().await);
+            }
+        };
+        let (directory, readable, ()) = futures_util::future::join3(directories.directory(), readable, ahead).await;
         let directory = directory?;
         readable?;
         let mut egress = Egress::new(settings.development || directory.environment == Environment::Staging);
@@ -122,27 +164,41 @@ impl Wiring {
         let http = Http::new(egress)?;
         let traffic = |pace| Arc::new(Traffic::new(Arc::clone(&clock), pace));
         let (on_demand, scheduled) = (traffic(Pace::OnDemand), traffic(Pace::Scheduled));
+        let static_keys = Arc::new(SecretStaticApiKeys::new(Arc::clone(&secrets)));
         Ok(Self {
             settings,
             sdk,
             clock,
             entropy,
             http,
-            secrets,
             directories,
             table: OnceLock::new(),
             cipher: OnceLock::new(),
             client_secrets,
+            state_keys: Arc::new(state_keys),
+            static_keys,
             provider: OnceLock::new(),
             on_demand,
             scheduled,
         })
     }
 
+    /// Fetches ahead of the first request what verifies its bearer token. Nothing fails by it: the request would fetch it, too.
+    pub async fn fetch_api_keys(&self) {
+        let Ok(directory) = self.directories.directory().await else { return };
+        let fetched = match &directory.api_tokens.keys {
+            ApiKeys::Jwks(uri) => self.provider().jwks().warm(uri).await.map_err(Source::from),
+            ApiKeys::Static(id) => self.static_keys.static_api_key(id).await.map(drop).map_err(Source::from),
+        };
+        if let Err(error) = fetched {
+            tracing::warn!(error = &*error as &dyn std::error::Error, "the keys of API tokens could not be fetched ahead of time");
+        }
+    }
+
     /// The edge of an HTTP function.
     #[must_use]
     pub fn edge(&self) -> Arc<Edge> {
-        let static_keys = Arc::new(SecretStaticApiKeys::new(Arc::clone(&self.secrets)));
+        let static_keys = Arc::clone(&self.static_keys) as _;
         let jwks = self.provider().jwks();
         Arc::new(Edge {
             directories: self.directories(),
@@ -201,8 +257,7 @@ impl Wiring {
     }
 
     fn state_keys(&self) -> Arc<StateKeys> {
-        let id = self.settings.state_keys_secret.clone().unwrap_or_default();
-        Arc::new(StateKeys::new(Arc::clone(&self.secrets), id, self.entropy()))
+        Arc::clone(&self.state_keys)
     }
 
     fn rescue_queue(&self) -> Arc<RescueQueueClient> {

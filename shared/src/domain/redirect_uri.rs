@@ -5,7 +5,11 @@
 //! 3. A candidate is compared with every registration, piece by piece ([`RedirectUris::resolve`]). What is given back, sealed and
 //!    sent to is the canonical URL, never the text that came.
 
+mod public_suffix;
+
 use url::{Host, Url};
+
+use self::public_suffix::is_public_suffix;
 
 /// No redirect URI is longer, in bytes: it travels sealed in `state`, which is part of a URL itself.
 const MAX_BYTES: usize = 2048;
@@ -296,12 +300,6 @@ fn read_label_wildcard(text: &str) -> Result<(Url, Wildcard), Rule> {
     }
     let wildcard = Wildcard::Label { prefix: prefix.to_owned(), suffix: suffix.to_owned(), parent: parent.to_owned() };
     Ok((url, wildcard))
-}
-
-/// Both sections of the list count: the ICANN one (co.uk) and the private one (ngrok-free.app). A name that is on neither has its
-/// last label as suffix (publicsuffix.org, algorithm, step 2).
-fn is_public_suffix(name: &str) -> bool {
-    psl::suffix_str(name).is_none_or(|suffix| suffix == name)
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {

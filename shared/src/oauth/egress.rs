@@ -18,6 +18,7 @@ use super::address::is_allowed;
 use crate::correlation;
 use crate::ports::provider::ProviderError;
 use crate::ports::{Source, Unavailable};
+use crate::tls;
 
 /// How much of an answer is read.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -27,10 +28,6 @@ const RUNTIME_API_PORT: u16 = 9001;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Idle connections are not kept for longer: after a sandbox has been frozen, a request on a dead one would be an answer lost.
 const IDLE: Duration = Duration::from_secs(4);
-/// Where operating systems keep their trusted roots. They are read from here and not from `SSL_CERT_FILE`, which anybody who can
-/// set an environment variable could point elsewhere.
-const ROOTS: [&str; 4] =
-    ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
 
 /// The rules of the way out.
 #[derive(Debug, Clone, Copy)]
@@ -99,12 +96,7 @@ impl Http {
     /// Builds the client. It fails only if TLS cannot be set up.
     pub fn new(egress: Egress) -> Result<Self, Unavailable> {
         let lookup: Lookup = Arc::new(system_lookup);
-        let with_roots = trusted_roots().map(|roots| builder(egress, &lookup).tls_certs_only(roots).build());
-        // A machine without one of the known files (or with a root that does not parse) is no Lambda: the platform's verifier serves it.
-        let client = match with_roots {
-            Some(Ok(client)) => Ok(client),
-            Some(Err(_)) | None => builder(egress, &lookup).build(),
-        };
+        let client = tls::configure(builder(egress, &lookup)).build();
         let client = client.map_err(|e| Unavailable::new("set up TLS towards identity providers", e))?;
         Ok(Self { client, allow_loopback: egress.allow_loopback, total_timeout: egress.total_timeout })
     }
@@ -116,8 +108,8 @@ impl Http {
 
     /// A client that trusts other roots and asks another resolver, for servers that tests run themselves.
     #[cfg(test)]
-    pub(super) fn elsewhere(egress: Egress, roots: Vec<reqwest::Certificate>, lookup: &Lookup) -> Result<Self, reqwest::Error> {
-        let client = builder(egress, lookup).tls_certs_only(roots).build()?;
+    pub(super) fn elsewhere(egress: Egress, tls: rustls::ClientConfig, lookup: &Lookup) -> Result<Self, reqwest::Error> {
+        let client = builder(egress, lookup).tls_backend_preconfigured(tls).build()?;
         Ok(Self { client, allow_loopback: egress.allow_loopback, total_timeout: egress.total_timeout })
     }
 
@@ -189,17 +181,11 @@ fn builder(egress: Egress, lookup: &Lookup) -> reqwest::ClientBuilder {
         .no_proxy()
         .referer(false)
         .https_only(!egress.allow_loopback)
-        .tls_version_min(reqwest::tls::Version::TLS_1_2)
         .connect_timeout(egress.connect_timeout)
         .timeout(egress.total_timeout)
         .pool_idle_timeout(IDLE)
         .user_agent("mandate") // GitHub answers nobody without one
         .dns_resolver(Guard { allow_loopback: egress.allow_loopback, lookup: Arc::clone(lookup) })
-}
-
-fn trusted_roots() -> Option<Vec<reqwest::Certificate>> {
-    let bundle = ROOTS.iter().find_map(|path| std::fs::read(path).ok())?;
-    reqwest::Certificate::from_pem_bundle(&bundle).ok().filter(|roots| !roots.is_empty())
 }
 
 fn undelivered(error: reqwest::Error) -> Undelivered {

@@ -69,7 +69,7 @@ impl Jwks {
     }
 
     /// Sees to it that keys are at hand, before something is spent that only they can prove.
-    pub(super) async fn warm(&self, uri: &Url) -> Result<(), ProviderError> {
+    pub async fn warm(&self, uri: &Url) -> Result<(), ProviderError> {
         let slot = self.slot(uri);
         let mut slot = slot.lock().await;
         self.current(uri, &mut slot).await.map(|_| ())

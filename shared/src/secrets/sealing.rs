@@ -59,6 +59,11 @@ impl StateKeys {
         Self { keys: Cached::new(source, secret_id, "read the state keys", parse_state_keys), entropy }
     }
 
+    /// Reads the secret, so that the first request finds it read.
+    pub async fn read(&self) -> Result<(), Unavailable> {
+        self.keys.current().await.map(drop)
+    }
+
     /// Keys that never change, from their text.
     pub fn fixed(text: &str, entropy: Arc<dyn Entropy>) -> Result<Self, Faults> {
         parse_state_keys(text).map(|ring| Self { keys: Cached::fixed(ring), entropy })

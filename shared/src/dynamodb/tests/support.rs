@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::error::BoxError;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use crate::connections::Connections;
 use crate::domain::authorization::{Authorization, Identity, Lease, SealedCredential, Status};
 use crate::domain::binding::{Binding, WorkflowName};
 use crate::domain::caller::Person;
@@ -117,7 +118,7 @@ fn client_of(endpoint: &str, watch: impl Intercept + 'static) -> Client {
         .endpoint_url(endpoint)
         .credentials_provider(Credentials::new("test", "test", None, None, "test"))
         .retry_config(RetryConfig::standard().with_initial_backoff(std::time::Duration::from_millis(1)))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(Connections::new().unwrap())
         .interceptor(watch)
         .build();
     Client::from_conf(config)

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use super::scripted::{Reply, Scripted};
 use super::tls::{Authority, Server};
 use crate::config::Settings;
+use crate::connections::Connections;
 use crate::oauth::{Egress, Http};
 use crate::wiring::sdk_config;
 
@@ -130,7 +131,7 @@ async fn s77_another_aws_endpoint_is_taken_only_with_the_development_switch() {
 
 async fn destination() -> String {
     let destinations = Destinations::default();
-    let sdk = sdk_config(&Settings::from_environment());
+    let sdk = sdk_config(&Settings::from_environment(), &Connections::new().unwrap());
     let config = aws_sdk_secretsmanager::Config::new(&sdk).to_builder().interceptor(destinations.clone()).build();
     let client = aws_sdk_secretsmanager::Client::from_conf(config);
     assert!(client.get_secret_value().secret_id("directory").send().await.is_err());

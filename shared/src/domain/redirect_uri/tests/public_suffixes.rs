@@ -111,5 +111,5 @@ fn s20_both_sections_count() {
 fn s20_the_fixture_is_the_list_of_the_crate() {
     let version = LIST.lines().find_map(|line| line.strip_prefix("// psl ")).unwrap();
     let locked = format!("name = \"psl\"\nversion = \"{version}\"\n");
-    assert!(LOCK.contains(&locked), "psl was updated: put its data/rules.txt into the fixture, below the licence, with its version");
+    assert!(LOCK.contains(&locked), "psl is locked to another release than {version}: tests/suffixes --update");
 }
