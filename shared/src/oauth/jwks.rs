@@ -4,6 +4,7 @@
 //! 2. A `kid` that is not among them may be new (OpenID Connect Core section 10.1.1), and so may the key of a token that names none
 //!    and that no key here has signed: the keys are fetched again, but at most once in five minutes, whoever invents how many.
 //! 3. One request at a time is under way; the others wait for its answer.
+//! 4. Each key remembers which tokens it was found to have signed ([`Proven`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -17,6 +18,7 @@ use url::Url;
 use super::egress::Http;
 use super::fetch::get_object;
 use super::jwt::{Alg, Jwt};
+use super::proven::Proven;
 use crate::ports::clock::Clock;
 use crate::ports::provider::ProviderError;
 
@@ -59,6 +61,7 @@ pub(super) struct Key {
     kid: Option<String>,
     alg: Option<Alg>,
     public: DecodingKey,
+    proven: Proven,
 }
 
 impl Jwks {
@@ -166,7 +169,7 @@ pub(super) fn judge(keys: &[Key], jwt: &Jwt<'_>) -> Result<(), &'static str> {
     match (jwt.kid.is_some(), fitting.next(), fitting.next()) {
         (_, None, _) => Err("no key fits"),
         (false, Some(_), Some(_)) => Err("it names no key, and several fit"),
-        _ if keys.iter().any(|key| key.fits(jwt) && jwt.is_signed_by(&key.public)) => Ok(()),
+        _ if keys.iter().any(|key| key.fits(jwt) && key.has_signed(jwt)) => Ok(()),
         _ => Err("it was not made by the key"),
     }
 }
@@ -175,6 +178,10 @@ impl Key {
     fn fits(&self, jwt: &Jwt<'_>) -> bool {
         let named = jwt.kid.is_none() || self.kid == jwt.kid;
         named && self.public.family() == jwt.alg.family() && self.alg.is_none_or(|alg| alg == jwt.alg)
+    }
+
+    fn has_signed(&self, jwt: &Jwt<'_>) -> bool {
+        self.proven.or_by(jwt.signed, jwt.signature, || jwt.is_signed_by(&self.public))
     }
 
     /// A public key for signatures that this service knows (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).
@@ -194,6 +201,6 @@ impl Key {
         let public = key.ok().filter(|key| key.family() != AlgorithmFamily::Hmac)?;
         // An `alg` that is not known here means a key for other things.
         let alg = jwk.get("alg").map(|alg| alg.as_str().and_then(Alg::parse).ok_or(())).transpose().ok()?;
-        Some(Self { kid: text("kid").map(str::to_owned), alg, public })
+        Some(Self { kid: text("kid").map(str::to_owned), alg, public, proven: Proven::default() })
     }
 }

@@ -66,8 +66,8 @@ impl Alg {
 
 /// A token taken apart, its signature not yet verified.
 pub(super) struct Jwt<'a> {
-    signed: &'a str,
-    signature: &'a str,
+    pub(super) signed: &'a str,
+    pub(super) signature: &'a str,
     pub(super) alg: Alg,
     pub(super) kid: Option<String>,
     pub(super) typ: Option<String>,

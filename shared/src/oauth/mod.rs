@@ -26,6 +26,7 @@ mod id_token;
 mod identity;
 mod jwks;
 mod jwt;
+mod proven;
 mod revocation;
 mod survey;
 mod token_answer;

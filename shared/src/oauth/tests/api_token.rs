@@ -1,6 +1,7 @@
 //! Bearer tokens of callers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -38,6 +39,10 @@ impl StaticApiKeys for Settings {
 }
 
 fn verifier(keys: ApiKeys, token_type: Option<&str>, material: StaticApiKey) -> ApiTokenVerifier {
+    verifier_with(HandClock::new(), keys, token_type, material)
+}
+
+fn verifier_with(clock: Arc<HandClock>, keys: ApiKeys, token_type: Option<&str>, material: StaticApiKey) -> ApiTokenVerifier {
     let api_tokens = ApiTokens {
         issuer: "https://signin.example.com/".to_owned(),
         audience: "https://api.example.com".to_owned(),
@@ -57,7 +62,6 @@ fn verifier(keys: ApiKeys, token_type: Option<&str>, material: StaticApiKey) -> 
         connections: Vec::new(),
     });
     let settings = Arc::new(Settings { directory, material: Arc::new(material) });
-    let clock = HandClock::new();
     ApiTokenVerifier::new(settings.clone(), settings, Arc::new(Jwks::new(http(), clock.clone())), clock)
 }
 
@@ -182,4 +186,38 @@ async fn s52_api_keys_come_from_a_jwks_that_junk_cannot_wear_out() {
     let down = self::verifier(down, None, secret());
     let token = key.sign(&json!({"alg": "ES256", "kid": "k1"}), &claims());
     assert!(matches!(down.verify(&token).await, Err(BearerError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn s52_a_token_that_was_accepted_before_is_judged_anew() {
+    let key = Arc::new(Key::ec());
+    let published = key.jwk("k1");
+    let withdrawn = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&withdrawn);
+    let answer = move || if gone.load(Ordering::SeqCst) { json!([]) } else { json!([published]) };
+    let server = Scripted::start(move |_, request| (request.path == "/jwks").then(|| Reply::Json(200, json!({ "keys": answer() })))).await;
+    let keys = || ApiKeys::Jwks(Url::parse(&format!("{}/jwks", server.base)).unwrap());
+    let token = key.sign(&json!({"alg": "ES256", "kid": "k1"}), &claims());
+
+    let clock = HandClock::new();
+    let until_its_end = verifier_with(clock.clone(), keys(), None, secret());
+    assert!(until_its_end.verify(&token).await.is_ok() && until_its_end.verify(&token).await.is_ok());
+    let other = key.sign(&json!({"alg": "ES256", "kid": "k1"}), &with(claims(), "sub", json!("usr_2")));
+    let (message, signature) = (other.rsplit_once('.').unwrap().0, token.rsplit_once('.').unwrap().1);
+    assert!(until_its_end.verify(&format!("{message}.{signature}")).await.is_err(), "the signature of another token");
+    clock.advance(time::Duration::minutes(6));
+    assert!(until_its_end.verify(&token).await.is_err(), "it has expired");
+
+    let clock = HandClock::new();
+    let until_its_key_goes = verifier_with(clock.clone(), keys(), None, secret());
+    let long = key.sign(&json!({"alg": "ES256", "kid": "k1"}), &with(claims(), "exp", json!(NOW.unix_timestamp() + 3600)));
+    assert!(until_its_key_goes.verify(&long).await.is_ok() && until_its_key_goes.verify(&long).await.is_ok());
+    withdrawn.store(true, Ordering::SeqCst);
+    clock.advance(time::Duration::minutes(11));
+    assert!(until_its_key_goes.verify(&long).await.is_err(), "its key was withdrawn");
+}
+
+fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
 }
