@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -41,7 +41,9 @@ pub struct Seen {
     pub read_units: f64,
     /// Write capacity units.
     pub write_units: f64,
-    /// TLS connections.
+    /// TLS connections that were begun.
+    pub begun: u64,
+    /// Those that were opened.
     pub handshakes: u64,
 }
 
@@ -100,22 +102,28 @@ impl Front {
 }
 
 impl Authority {
-    /// A new one.
+    /// A new one. As AWS's endpoints have it: RSA keys of 2048 bits, and an intermediate authority between root and server. What a
+    /// handshake costs a client is above all to verify these signatures.
     pub fn new() -> Result<Self, Failure> {
-        let mut authority = CertificateParams::new(Vec::new())?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate()?;
-        let pem =
-            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(authority.self_signed(&key)?.der()));
-        let issuer = Issuer::new(authority, key);
-        let server_key = KeyPair::generate()?;
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&server_key, &issuer)?;
+        let key = || KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
+        let root = CertifiedIssuer::self_signed(authority("root")?, key()?)?;
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(root.der()));
+        let intermediate = CertifiedIssuer::signed_by(authority("intermediate")?, key()?, &root)?;
+        let server_key = key()?;
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&server_key, &intermediate)?;
         let private = PrivateKeyDer::try_from(server_key.serialize_der())?;
-        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let chain = [certificate.der(), intermediate.der()].map(|der| CertificateDer::from(der.to_vec())).to_vec();
         let mut server = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { pem, server: Arc::new(server) })
     }
+}
+
+fn authority(name: &str) -> Result<CertificateParams, Failure> {
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, name);
+    Ok(authority)
 }
 
 async fn forward(State(front): State<Forward>, method: Method, uri: Uri, mut headers: HeaderMap, body: Body) -> Response<Body> {
@@ -189,6 +197,7 @@ impl Listener for Tls {
         loop {
             let (stream, address) = Listener::accept(&mut self.listener).await;
             let _ = stream.set_nodelay(true);
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).begun += 1;
             if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
                 self.seen.lock().unwrap_or_else(PoisonError::into_inner).handshakes += 1;
                 return (stream, address);

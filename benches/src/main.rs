@@ -3,7 +3,7 @@
 //!
 //! It prints a table, writes it to `target/budgets.json`, and exits with a status other than 0 when a budget is broken.
 //! `--record` makes what this run measures the figures that later runs are held to; `--no-build` measures what was built before;
-//! `--only size,calls` takes these groups of measures; `--keep` keeps what callgrind wrote, in `target`, for `callgrind_annotate`; `--verbose`
+//! `--only size,calls` takes these groups of measures (`load` and `profile` are measured only if they are named); `--keep` keeps what callgrind wrote, in `target`, for `callgrind_annotate`; `--verbose`
 //! shows what the functions write to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program to be read by people")]
 
@@ -39,14 +39,15 @@ async fn run() -> Result<bool, Failure> {
     let given: Vec<_> = std::env::args().skip(1).collect();
     let is_given = |name: &str| given.iter().any(|argument| argument == name);
     let only = given.iter().position(|argument| argument == "--only").and_then(|at| given.get(at + 1));
-    let chosen = |group: &str| only.is_none_or(|only| only.split(',').any(|name| name == group));
+    let is_named = |group: &str| only.is_some_and(|only| only.split(',').any(|name| name == group));
+    let chosen = |group: &str| if measures::ON_REQUEST.contains(&group) { is_named(group) } else { only.is_none() || is_named(group) };
     if !is_given("--no-build") {
         programs::build(chosen("cold")).await?;
     }
     let world = World::start().await?;
     println!("{}", head());
     let (mut rows, mut recorded) = (Vec::new(), Recorded::read(is_given("--record"))?);
-    for group in measures::GROUPS {
+    for group in measures::GROUPS.into_iter().chain(measures::ON_REQUEST) {
         if !chosen(group) {
             continue;
         }

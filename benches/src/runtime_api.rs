@@ -144,14 +144,14 @@ impl Function {
         }
     }
 
-    /// Resident memory now and at its most, in KiB.
-    pub fn memory(&self) -> Result<(u64, u64), Failure> {
+    /// Resident memory, in KiB.
+    pub fn memory(&self) -> Result<Memory, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().ok_or("the function ended")?))?;
         let of = |name: &str| {
             let value = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok());
             value.ok_or_else(|| Failure::from(format!("the kernel does not tell {name}")))
         };
-        Ok((of("VmRSS:")?, of("VmHWM:")?))
+        Ok(Memory { now: of("VmRSS:")?, peak: of("VmHWM:")?, of_files: of("RssFile:")? })
     }
 
     /// Ends the program as Lambda does, and waits: what watches it writes what it saw.
@@ -163,6 +163,17 @@ impl Function {
         self.server.abort();
         Ok(())
     }
+}
+
+/// Resident memory, in KiB.
+#[derive(Clone, Copy, Default)]
+pub struct Memory {
+    /// Now.
+    pub now: u64,
+    /// At its most.
+    pub peak: u64,
+    /// What of it now is pages of files: the code that was touched, its own and that of the C library.
+    pub of_files: u64,
 }
 
 /// What a function answered.

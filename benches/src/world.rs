@@ -70,6 +70,18 @@ impl World {
         Ok(Self { stack, plain, tls, authority, bearer })
     }
 
+    /// The API of the stack, where the functions run in its process.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("http://{}", self.stack.api())
+    }
+
+    /// The caller's bearer token.
+    #[must_use]
+    pub fn bearer(&self) -> &str {
+        &self.bearer
+    }
+
     /// How often the provider's token endpoint was asked.
     #[must_use]
     pub fn token_requests(&self) -> u64 {
@@ -141,7 +153,7 @@ impl World {
     pub async fn came_back(&self, url: &str) -> Result<Value, Failure> {
         let back = Browser::new()?.decide(url, Decision::Allow(PERSON)).await?;
         let (address, query) = back.location().split_once('?').ok_or("the provider sends nobody back")?;
-        let path = address.strip_prefix(&format!("http://{}", self.stack.api())).ok_or("the provider sends somewhere else")?;
+        let path = address.strip_prefix(&self.api()).ok_or("the provider sends somewhere else")?;
         let mut event = self.event(&Method::GET, path, query, None)?;
         event["headers"]["authorization"].take();
         if let Some(headers) = event["headers"].as_object_mut() {
@@ -153,12 +165,12 @@ impl World {
     /// The redirect URI of the demonstration's application.
     #[must_use]
     pub fn return_to(&self) -> String {
-        format!("http://{}{}", self.stack.api(), demonstration::RETURN_PATH)
+        format!("{}{}", self.api(), demonstration::RETURN_PATH)
     }
 
     /// A new authorization, made through the stack's own API and bound to `fl_1` if `bound`: its id.
     pub async fn authorize(&self, bound: bool) -> Result<String, Failure> {
-        let api = Api::new(format!("http://{}", self.stack.api()), &self.bearer)?;
+        let api = Api::new(self.api(), &self.bearer)?;
         let url = api.post("/workflows/authorization", json!({})).await?.json()["url"].as_str().unwrap_or_default().to_owned();
         let stored = Browser::new()?.sign_in(&url, Decision::Allow(PERSON)).await?;
         let list = api.get("/workflows/authorization?limit=1").await?.json();

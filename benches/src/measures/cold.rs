@@ -96,20 +96,24 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A group of its own, if this machine lets us make one (control groups of version 2 or 1).
+    /// A group of its own, if this machine lets us make one: control groups of version 2, or else of version 1.
     fn new() -> Option<Self> {
         let name = format!("mandate-budgets-{}", std::process::id());
-        let of = |root: &str, file: &str, value: &str| {
-            let group = Path::new(root).join(&name);
-            std::fs::create_dir(&group).ok()?;
-            let quota = Self { group };
-            std::fs::write(quota.group.join(file), value).ok()?;
-            Some(quota)
+        let of = |root: &str| {
+            let quota = Self { group: Path::new(root).join(&name) };
+            std::fs::create_dir(&quota.group).ok().map(|()| quota)
         };
-        if let Some(quota) = of("/sys/fs/cgroup", "cpu.max", &format!("{QUOTA} {PERIOD}")) {
+        if std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|has| has.split(' ').any(|one| one.trim() == "cpu")) {
+            let quota = of("/sys/fs/cgroup")?;
+            std::fs::write(quota.group.join("cpu.max"), format!("{QUOTA} {PERIOD}")).ok()?;
             return Some(quota);
         }
-        let quota = of("/sys/fs/cgroup/cpu", "cpu.cfs_period_us", &PERIOD.to_string())?;
+        // A folder of this name that is no control group has no such file, and would be given one.
+        if !Path::new("/sys/fs/cgroup/cpu/cgroup.procs").exists() {
+            return None;
+        }
+        let quota = of("/sys/fs/cgroup/cpu")?;
+        std::fs::write(quota.group.join("cpu.cfs_period_us"), PERIOD.to_string()).ok()?;
         std::fs::write(quota.group.join("cpu.cfs_quota_us"), QUOTA.to_string()).ok()?;
         Some(quota)
     }

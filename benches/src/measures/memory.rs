@@ -6,7 +6,7 @@ use crate::Failure;
 use crate::programs::{HELLO, text};
 use crate::recorded::Recorded;
 use crate::report::{Row, count};
-use crate::runtime_api::Function;
+use crate::runtime_api::{Function, Memory};
 use crate::world::{Way, World};
 
 /// How much more than recorded is still noise.
@@ -24,28 +24,30 @@ const GROWTH: f64 = 64.0;
 pub async fn measure(world: &World, recorded: &mut Recorded) -> Result<Vec<Row>, Failure> {
     let id = world.authorize(true).await?;
     let (create, hand_out) = (world.create()?, world.hand_out(&id)?);
-    let (hello, _) = serve(world, HELLO, &create).await?;
+    let hello = serve(world, HELLO, &create).await?.0;
     let mut rows = Vec::new();
     for (name, event) in [("create-url", &create), ("token", &hand_out)] {
-        let (peak, grown) = serve(world, name, event).await?;
-        rows.push(Row::ratio(format!("peak memory of {name} after {REQUESTS} requests"), "KiB", peak, hello, RATIO));
+        let (memory, grown) = serve(world, name, event).await?;
+        let peak = count(memory.peak);
+        rows.push(Row::ratio(format!("peak memory of {name} after {REQUESTS} requests"), "KiB", peak, count(hello.peak), RATIO));
+        rows.push(Row::told(format!("of these, code of {name}"), "KiB", count(memory.of_files), Some(count(hello.of_files))));
         rows.push(recorded.row(&format!("peak memory of {name}"), "KiB", peak, SLACK)?);
         rows.push(Row::most(format!("growth of {name} from request {SETTLED} to {REQUESTS}"), "KiB", grown, GROWTH));
     }
     Ok(rows)
 }
 
-/// The peak in KiB, and the growth after the first requests.
-async fn serve(world: &World, name: &str, event: &Value) -> Result<(f64, f64), Failure> {
+/// The memory at the end, and the growth after the first requests in KiB.
+async fn serve(world: &World, name: &str, event: &Value) -> Result<(Memory, f64), Failure> {
     let mut function = Function::start(&world.launch(&text(name), name, Way::Plain)).await?;
-    let mut settled = 0;
+    let mut settled = Memory::default();
     for number in 1..=REQUESTS {
         function.invoke(event).await?;
         if number == SETTLED {
-            settled = function.memory()?.0;
+            settled = function.memory()?;
         }
     }
-    let (now, peak) = function.memory()?;
+    let memory = function.memory()?;
     function.stop().await?;
-    Ok((count(peak), count(now) - count(settled)))
+    Ok((memory, count(memory.now) - count(settled.now)))
 }

@@ -2,7 +2,9 @@
 
 pub mod calls;
 pub mod cold;
+pub mod load;
 pub mod memory;
+pub mod profile;
 pub mod size;
 pub mod start;
 pub mod warm;
@@ -12,8 +14,10 @@ use crate::recorded::Recorded;
 use crate::report::Row;
 use crate::world::World;
 
-/// The groups, in the order in which they are measured.
+/// The groups that hold budgets, in the order in which they are measured.
 pub const GROUPS: [&str; 6] = ["size", "calls", "start", "cold", "warm", "memory"];
+/// The groups that are measured only if they are named: they need tools of their own, and hold no budget.
+pub const ON_REQUEST: [&str; 2] = ["load", "profile"];
 
 /// Measures one group.
 pub async fn measure(group: &str, world: &World, recorded: &mut Recorded) -> Result<Vec<Row>, Failure> {
@@ -23,6 +27,8 @@ pub async fn measure(group: &str, world: &World, recorded: &mut Recorded) -> Res
         "start" => start::measure(world, recorded).await,
         "cold" => cold::measure(world).await,
         "warm" => warm::measure(world, recorded).await,
+        "load" => load::measure(world).await,
+        "profile" => profile::measure(world).await,
         _ => memory::measure(world, recorded).await,
     }
 }

@@ -51,17 +51,28 @@ pub async fn measure(world: &World, recorded: &mut Recorded) -> Result<Vec<Row>,
     Ok(rows)
 }
 
-/// What TLS adds to a start, by each connection that it opens.
+/// What TLS adds to a start, by each connection that it opens. Under callgrind a start is so slow that on a busy machine its time limits
+/// are met in the middle of a handshake, which then is paid and not counted: such a start is not looked at if there is another.
 async fn handshake(world: &World) -> Result<Vec<Row>, Failure> {
+    const STARTS: usize = 8;
     let name = "create-url";
     let without = idle(&world.launch(&text(name), name, Way::Plain)).await?;
-    world.tls.take();
-    let with = idle(&trusting(world, &world.launch(&text(name), name, Way::Tls), None)?).await?;
-    let handshakes = count(world.tls.take().handshakes);
+    let launch = trusting(world, &world.launch(&text(name), name, Way::Tls), None)?;
+    let (mut with, mut opened) = (f64::NAN, 0);
+    for _ in 0..STARTS {
+        world.tls.take();
+        with = idle(&launch).await?;
+        let seen = world.tls.take();
+        opened = seen.handshakes;
+        if seen.begun == seen.handshakes {
+            break;
+        }
+    }
+    let each = (with - without) / count(opened);
     Ok(vec![
         Row::told(format!("start of {name} with TLS"), "instructions", with, Some(without)),
-        Row::told(format!("TLS connections of a start of {name}"), "connections", handshakes, None),
-        Row::most("a TLS connection at the start, the first included", "instructions", (with - without) / handshakes, 10e6),
+        Row::told(format!("TLS connections of a start of {name}"), "connections", count(opened), None),
+        Row::most("a TLS connection at the start, the first included", "instructions", each, 10e6),
     ])
 }
 
