@@ -11,6 +11,7 @@ use list::ListFunction;
 use revoke::RevokeFunction;
 use serde_json::{Map, Value, json};
 use shared::domain::directory::Directory;
+use shared::domain::incident::Pace;
 use shared::http::edge::Edge;
 use shared::http::event::{self, Handler};
 use shared::http::routes::{Function, Route};
