@@ -178,13 +178,13 @@ async fn what_is_sealed_may_be_as_long_as_its_kind_and_no_longer() {
     let organization = OrganizationId::try_from("org_1").unwrap();
     let (state, _) = sealer.seal_state(&flow()).await.unwrap();
     for (length, fits) in [(3000, true), (3100, false)] {
-        let sealed = sealer.seal_cursor(&organization, &"p".repeat(length)).await;
-        assert_eq!(sealed.is_ok(), fits, "a cursor around {length} bytes");
+        let result = sealer.seal_cursor(&organization, &"p".repeat(length)).await;
+        assert_eq!(result.is_ok(), fits, "a cursor around {length} bytes");
     }
     for (length, fits) in [(7000, true), (9500, false)] {
         let completion = Completion { provider_code: Secret::new("c".repeat(length)), ..completion(flow()) };
-        let sealed = sealer.seal_code(&state, &completion).await;
-        assert_eq!(sealed.is_ok(), fits, "a completion code around {length} bytes");
+        let result = sealer.seal_code(&state, &completion).await;
+        assert_eq!(result.is_ok(), fits, "a completion code around {length} bytes");
     }
     for (length, fits) in [(4500, true), (6500, false)] {
         let flow = Flow { return_to: Some(return_to(&"s".repeat(length))), ..flow() };
