@@ -52,6 +52,7 @@ dynamodb_local() {
 }
 
 command -v curl >/dev/null || skip "curl is not installed"
+costs=
 case ${1:-ministack} in
 ministack)
     command -v python3 >/dev/null || skip "python3 is not installed"
@@ -64,6 +65,8 @@ ministack)
 dynamodb-local)
     [ -f "${DYNAMODB_LOCAL_HOME:-}/DynamoDBLocal.jar" ] || fail "DYNAMODB_LOCAL_HOME must name the folder that holds DynamoDBLocal.jar"
     command -v java >/dev/null || fail "java is not installed"
+    # It tells of fewer units for a transaction than AWS's documentation (docs/stores.md).
+    costs="--skip dynamodb::tests::costs"
     serve dynamodb_local
     ;;
 http://* | https://*) endpoint=$1 ;;
@@ -72,7 +75,8 @@ esac
 
 export MANDATE_TEST_DYNAMODB="$endpoint"
 echo "the DynamoDB at $endpoint"
-cargo test -p shared --lib dynamodb::
+# shellcheck disable=SC2086 # none left out is no argument
+cargo test -p shared --lib dynamodb:: -- $costs
 cargo test -p tests --test demonstration --test journey --test isolation --test life --test replace
 # Left out: whoever loses a claim waits by a clock that the test moves, which takes no time; a server that does take some is not waited for.
 cargo test -p tests --test hand_out -- --skip a_token_that_lives_shorter_than_asked_for_is_refreshed_once_for_all_who_come_together
