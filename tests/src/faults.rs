@@ -17,9 +17,16 @@ impl<F: Fn(&Call<'_>) -> Ruling + Send + Sync> Observer for Rule<F> {
     }
 }
 
-/// Holds the first request of one operation until it is opened.
+/// Whether a request stores refreshed tokens.
+#[must_use]
+pub fn stores_refreshed_tokens(call: &Call<'_>) -> bool {
+    call.operation == "UpdateItem"
+        && call.request["UpdateExpression"].as_str().is_some_and(|text| text.contains("#sealed_access = :sealed_access"))
+}
+
+/// Holds the first request of a kind until it is opened.
 pub struct Gate {
-    operation: &'static str,
+    stops: Box<dyn Fn(&Call<'_>) -> bool + Send + Sync>,
     used: AtomicBool,
     arrived: Notify,
     opened: Notify,
@@ -29,7 +36,13 @@ impl Gate {
     /// A closed gate for an operation, such as `TransactWriteItems`.
     #[must_use]
     pub fn new(operation: &'static str) -> Arc<Self> {
-        Arc::new(Self { operation, used: AtomicBool::new(false), arrived: Notify::new(), opened: Notify::new() })
+        Self::of(move |call| call.operation == operation)
+    }
+
+    /// A closed gate for the requests that this is true of.
+    #[must_use]
+    pub fn of(stops: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { stops: Box::new(stops), used: AtomicBool::new(false), arrived: Notify::new(), opened: Notify::new() })
     }
 
     /// Waits until a request stands at the gate.
@@ -46,7 +59,7 @@ impl Gate {
 #[async_trait]
 impl Observer for Gate {
     async fn before(&self, call: Call<'_>) -> Ruling {
-        if call.operation == self.operation && !self.used.swap(true, Ordering::SeqCst) {
+        if (self.stops)(&call) && !self.used.swap(true, Ordering::SeqCst) {
             self.arrived.notify_one();
             self.opened.notified().await;
         }

@@ -10,11 +10,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use local::aws::{Call, Fault, Observer, Ruling, Service};
 use serde_json::{Value, json};
-use tests::faults::Rule;
+use tests::faults::{Gate, Rule, stores_refreshed_tokens};
 use tests::provider::{Mood, Provider};
 use tests::{Caller, Expect as _, World};
 use time::Duration;
-use tokio::sync::Notify;
 
 async fn scripted() -> (Provider, World, Caller) {
     let provider = Provider::start().await;
@@ -180,26 +179,6 @@ impl Observer for Death {
     }
 }
 
-/// Holds the first commit of a refresh until it is opened.
-#[derive(Default)]
-struct HeldCommit {
-    used: AtomicBool,
-    arrived: Notify,
-    opened: Notify,
-}
-
-#[async_trait]
-impl Observer for HeldCommit {
-    async fn before(&self, call: Call<'_>) -> Ruling {
-        let commits = call.request["UpdateExpression"].as_str().is_some_and(|text| text.contains("#sealed_access = :sealed_access"));
-        if commits && !self.used.swap(true, Ordering::SeqCst) {
-            self.arrived.notify_one();
-            self.opened.notified().await;
-        }
-        Ruling::Pass
-    }
-}
-
 fn path(id: &str) -> String {
     format!("/workflows/authorization/{id}")
 }
@@ -262,14 +241,14 @@ async fn sign_in_again(provider: &Provider, world: &World, olivia: &Caller, id: 
 /// Somebody has taken the lease of a refresh over that could not be stored, and found the token spent: its successor waits in the
 /// rescue queue.
 async fn end_of_what_is_rescued(world: &World, olivia: &Caller, id: &str) {
-    let held = Arc::new(HeldCommit::default());
+    let held = Gate::of(stores_refreshed_tokens);
     world.aws().observe(Some(Arc::clone(&held) as _));
     world.pass(Duration::HOUR);
     let takeover = async {
-        held.arrived.notified().await;
+        held.arrival().await;
         world.pass(Duration::seconds(41));
         assert_eq!(world.run_schedule().await["needs_reauthorization"], 1);
-        held.opened.notify_one();
+        held.open();
     };
     tokio::join!(olivia.token(id, fl_1()), takeover).0.refused(409, "needs_reauthorization");
     assert_eq!(olivia.one(id).await["reason"], "outcome_unknown");

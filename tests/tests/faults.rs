@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -11,7 +11,7 @@ use local::aws::{Call, Fault, Observer, Ruling, Service};
 use local::client::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::faults::Rule;
+use tests::faults::{Gate, Rule, stores_refreshed_tokens};
 use tests::provider::{CLIENT_SECRET, Mood, Provider};
 use tests::{Caller, Expect as _, ManualClock, World};
 use time::Duration;
@@ -73,11 +73,6 @@ fn claims(call: &Call<'_>) -> bool {
     updates(call, "#lease_owner = :lease_owner")
 }
 
-/// Stores refreshed tokens.
-fn commits(call: &Call<'_>) -> bool {
-    updates(call, "#sealed_access = :sealed_access")
-}
-
 /// Gives a failed refresh back.
 fn gives_back(call: &Call<'_>) -> bool {
     updates(call, "#failed_attempts = if_not_exists")
@@ -98,7 +93,7 @@ fn lost_transactions(how_many: usize, clock: Arc<ManualClock>, each_takes: Durat
 /// Refuses every commit of a refresh, and lets time pass with each, so that whoever retries comes to the end of their patience.
 fn commits_fail(clock: Arc<ManualClock>) -> impl Observer {
     Rule(move |call: &Call<'_>| {
-        if commits(call) {
+        if stores_refreshed_tokens(call) {
             clock.advance(Duration::seconds(3));
             return Ruling::Refuse(down());
         }
@@ -106,31 +101,19 @@ fn commits_fail(clock: Arc<ManualClock>) -> impl Observer {
     })
 }
 
-/// Holds the first request of a kind until it is opened, and tells of reads that came meanwhile.
-struct Held {
-    which: Which,
-    used: AtomicBool,
-    arrived: Notify,
-    opened: Notify,
+/// A gate that also tells of reads.
+struct Watched {
+    gate: Arc<Gate>,
     read: Notify,
 }
 
-impl Held {
-    fn new(which: Which) -> Arc<Self> {
-        Arc::new(Self { which, used: AtomicBool::new(false), arrived: Notify::new(), opened: Notify::new(), read: Notify::new() })
-    }
-}
-
 #[async_trait]
-impl Observer for Held {
+impl Observer for Watched {
     async fn before(&self, call: Call<'_>) -> Ruling {
-        if (self.which)(&call) && !self.used.swap(true, Ordering::SeqCst) {
-            self.arrived.notify_one();
-            self.opened.notified().await;
-        } else if call.operation == "GetItem" {
+        if call.operation == "GetItem" {
             self.read.notify_one();
         }
-        Ruling::Pass
+        self.gate.before(call).await
     }
 }
 
@@ -291,7 +274,7 @@ async fn a_refresh_that_neither_the_table_nor_the_queue_takes_at_first_is_not_gi
     observe(
         &world,
         Rule(move |call: &Call<'_>| {
-            if commits(call) {
+            if stores_refreshed_tokens(call) {
                 clock.advance(Duration::seconds(3));
                 return Ruling::Refuse(down());
             }
@@ -316,14 +299,14 @@ async fn a_refresh_that_neither_the_table_nor_the_queue_takes_at_first_is_not_gi
 async fn a_refresh_that_was_taken_over_before_it_was_stored_is_rescued_and_not_dropped() {
     let (provider, world, olivia, id) = bound().await;
     world.pass(Duration::HOUR);
-    let held = Held::new(commits);
+    let held = Gate::of(stores_refreshed_tokens);
     world.aws().observe(Some(Arc::clone(&held) as _));
     let takeover = async {
-        held.arrived.notified().await;
+        held.arrival().await;
         world.pass(Duration::seconds(41));
         olivia.token(&id, fl_1()).await.refused(503, "provider_unavailable");
         assert_eq!(world.run_schedule().await["needs_reauthorization"], 1, "the rescue queue is empty, so it is tried once more");
-        held.opened.notify_one();
+        held.open();
     };
     let (overtaken, ()) = tokio::join!(olivia.token(&id, fl_1()), takeover);
     overtaken.refused(409, "needs_reauthorization");
@@ -360,16 +343,16 @@ async fn tokens_of_a_refresh_that_a_revoke_overtook_are_revoked_by_the_schedule(
     for (at_the_deletion, gone) in [(Mood::Well, true), (Mood::Down, false)] {
         let (provider, world, olivia, id) = bound().await;
         world.pass(Duration::HOUR);
-        let held = Held::new(commits);
+        let held = Gate::of(stores_refreshed_tokens);
         world.aws().observe(Some(Arc::clone(&held) as _));
         let deletion = async {
-            held.arrived.notified().await;
+            held.arrival().await;
             provider.feels(at_the_deletion);
             olivia.delete("/workflows/fl_1/authorization").await.is(204);
             olivia.delete(&path(&id)).await.is(204);
             provider.feels(Mood::Down);
             let asked = provider.seen().revocations;
-            held.opened.notify_one();
+            held.open();
             asked
         };
         let (token, asked) = tokio::join!(olivia.token(&id, fl_1()), deletion);
@@ -423,16 +406,16 @@ async fn many_callers_while_the_provider_is_down_cause_one_token_request() {
 
 /// A hand-out whose refresh is held at its last request, and a check that begins and waits meanwhile: both answers.
 async fn checked_meanwhile(world: &World, olivia: &Caller, id: &str, last: Which) -> (Answer, Value) {
-    let held = Held::new(last);
+    let held = Arc::new(Watched { gate: Gate::of(last), read: Notify::new() });
     world.aws().observe(Some(Arc::clone(&held) as _));
     let check = async {
-        held.arrived.notified().await;
+        held.gate.arrival().await;
         let open = async {
             // It reads, finds the lease, and reads again.
             for _ in 0..3 {
                 held.read.notified().await;
             }
-            held.opened.notify_one();
+            held.gate.open();
         };
         let check = path(id) + "/check";
         let (answer, ()) = tokio::join!(olivia.post(&check, json!({})), open);
@@ -443,7 +426,7 @@ async fn checked_meanwhile(world: &World, olivia: &Caller, id: &str, last: Which
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_check_waits_for_the_refresh_that_somebody_else_is_making() {
-    let cases: [(Mood, Which); 3] = [(Mood::Well, commits), (Mood::Down, gives_back), (Mood::Garbled, gives_back)];
+    let cases: [(Mood, Which); 3] = [(Mood::Well, stores_refreshed_tokens), (Mood::Down, gives_back), (Mood::Garbled, gives_back)];
     for (mood, which) in cases {
         let (provider, world, olivia, id) = bound().await;
         world.pass(Duration::HOUR - Duration::seconds(10));

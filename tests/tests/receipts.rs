@@ -3,20 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
-use local::aws::{Call, Fault, Observer, Ruling};
+use local::aws::{Call, Fault, Ruling};
 use serde_json::{Value, json};
-use tests::faults::{Gate, Rule};
+use tests::faults::{Gate, Rule, stores_refreshed_tokens};
 use tests::log;
 use tests::provider::{CLIENT_SECRET, Mood, Provider};
 use tests::table;
 use tests::{Caller, Expect as _, Setup, World};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
-use tokio::sync::Notify;
 
 /// The audit lines of one action that name this text: outcome and detail.
 fn audited(action: &str, naming: &str) -> Vec<(String, String)> {
@@ -148,26 +145,6 @@ async fn a_provider_that_cannot_revoke_is_told_so() {
     olivia.get(&path(&id)).await.refused(404, "authorization_not_found");
 }
 
-/// Holds the request that stores refreshed tokens until it is opened.
-#[derive(Default)]
-struct Held {
-    used: AtomicBool,
-    arrived: Notify,
-    opened: Notify,
-}
-
-#[async_trait]
-impl Observer for Held {
-    async fn before(&self, call: Call<'_>) -> Ruling {
-        let commits = call.request["UpdateExpression"].as_str().is_some_and(|text| text.contains("#sealed_access = :sealed_access"));
-        if commits && !self.used.swap(true, Ordering::SeqCst) {
-            self.arrived.notify_one();
-            self.opened.notified().await;
-        }
-        Ruling::Pass
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s86_the_tokens_of_a_refresh_that_a_revoke_overtook_leave_receipts_too() {
     for down_meanwhile in [false, true] {
@@ -175,16 +152,16 @@ async fn s86_the_tokens_of_a_refresh_that_a_revoke_overtook_leave_receipts_too()
         let id = world.authorize_at(&provider, &olivia).await;
         world.bind(&olivia, "fl_1", &id).await;
         world.pass(Duration::HOUR);
-        let held = Arc::new(Held::default());
+        let held = Gate::of(stores_refreshed_tokens);
         world.aws().observe(Some(Arc::clone(&held) as _));
         let deletion = async {
-            held.arrived.notified().await;
+            held.arrival().await;
             olivia.delete("/workflows/fl_1/authorization").await.is(204);
             olivia.delete(&path(&id)).await.is(204);
             if down_meanwhile {
                 provider.feels(Mood::Down);
             }
-            held.opened.notify_one();
+            held.open();
         };
         let (token, ()) = tokio::join!(olivia.token(&id, json!({ "workflow_id": "fl_1" })), deletion);
         token.refused(404, "workflow_not_bound");
