@@ -3,8 +3,9 @@
 //!
 //! It prints a table, writes it to `target/budgets.json`, and exits with a status other than 0 when a budget is broken.
 //! `--record` makes what this run measures the figures that later runs are held to; `--no-build` measures what was built before;
-//! `--only size,calls` takes these groups of measures (`load` and `profile` are measured only if they are named); `--keep` keeps what callgrind wrote, in `target`, for `callgrind_annotate`; `--verbose`
-//! shows what the functions write to standard error.
+//! `--only size,calls` takes these groups of measures (`load`, `profile` and `against` are measured only if
+//! they are named); `--only against --against main~3,main` builds these revisions too, and compares; `--keep` keeps what callgrind wrote, in
+//! `target`, for `callgrind_annotate`; `--verbose` shows what the functions write to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program to be read by people")]
 
 use std::process::ExitCode;

@@ -63,6 +63,8 @@ pub struct Function {
     events: mpsc::UnboundedSender<String>,
     began: Instant,
     asked: Instant,
+    /// On a processor, from the one to the other.
+    ran: Duration,
 }
 
 impl Function {
@@ -97,6 +99,7 @@ impl Function {
         if line != "ready\n" {
             return Err(format!("{:?} could not be prepared", launch.command).into());
         }
+        let before = on_processor(&child)?;
         go.write_all(b"\n").await?;
         let began = Instant::now();
         let asked = tokio::select! {
@@ -108,13 +111,20 @@ impl Function {
             status = child.wait() => return Err(format!("{:?} ended at its start: {}", launch.command, status?).into()),
             () = tokio::time::sleep(PATIENCE) => return Err(format!("{:?} does not start", launch.command).into()),
         };
-        Ok(Self { child, server, said: hears, events, began, asked })
+        let ran = on_processor(&child)?.saturating_sub(before);
+        Ok(Self { child, server, said: hears, events, began, asked, ran })
     }
 
     /// From the start of the program to its first request for an event.
     #[must_use]
     pub fn started_in(&self) -> Duration {
         self.asked - self.began
+    }
+
+    /// How long it was on a processor meanwhile. The rest it waited: for the emulated services, or for its turn.
+    #[must_use]
+    pub fn started_with(&self) -> Duration {
+        self.ran
     }
 
     /// When the program was started.
@@ -163,6 +173,18 @@ impl Function {
         self.server.abort();
         Ok(())
     }
+}
+
+/// How long a process was on a processor so far, in all its threads, in its own code and in the kernel's.
+fn on_processor(child: &Child) -> Result<Duration, Failure> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id().ok_or("the function ended")?))?;
+    threads
+        .map(|thread| {
+            let told = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            let nanoseconds = told.split(' ').next().ok_or("the kernel does not tell processor times")?;
+            Ok(Duration::from_nanos(nanoseconds.parse()?))
+        })
+        .sum()
 }
 
 /// Resident memory, in KiB.
