@@ -177,7 +177,7 @@ impl Service {
     /// Invokes every function with an event that somebody made up. It is answered or refused.
     pub fn invoke(&self, event: &Value) {
         for (_, handler) in &self.handlers {
-            let _ = wait(event::serve(Arc::clone(handler), event.clone(), Context::default()));
+            drop(wait(event::serve(Arc::clone(handler), &event.to_string(), Context::default())));
         }
     }
 
@@ -197,8 +197,9 @@ impl Service {
             },
             "body": request.body, "isBase64Encoded": false,
         });
-        let answer = wait(event::serve(handler.expect("a function"), event, Context::default()));
+        let answer = wait(event::serve(handler.expect("a function"), &event.to_string(), Context::default()));
         let answer = answer.unwrap_or_else(|error| panic!("no answer to {request:?}: {error} ({:?})", std::error::Error::source(&error)));
+        let answer = serde_json::to_value(answer).expect("an answer is JSON");
         Answer {
             status: answer["statusCode"].as_u64().and_then(|status| status.try_into().ok()).expect("a status"),
             headers: answer["headers"].as_object().cloned().unwrap_or_default(),

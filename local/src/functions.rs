@@ -155,7 +155,9 @@ impl Functions {
         };
         let mut context = Context::default();
         context.deadline = u64::try_from((self.clock.now() + HTTP_TIME).unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        event::serve(Arc::clone(handler), event, context).await.map_err(|e| InvokeError::Failed(telemetry::chain(&e)))
+        let served = event::serve(Arc::clone(handler), &event.to_string(), context).await;
+        let answer = served.and_then(|answer| Ok(serde_json::to_value(answer)?));
+        answer.map_err(|e| InvokeError::Failed(telemetry::chain(&e)))
     }
 }
 

@@ -8,7 +8,7 @@ use aws_config::SdkConfig;
 use futures_util::future::join;
 use lambda_http::lambda_runtime;
 use lambda_http::{LambdaEvent, service_fn};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::config::{Need, Settings};
 use crate::connections::Connections;
@@ -58,9 +58,9 @@ fn stop(error: &StartError) -> ! {
 /// Serves an HTTP function until the runtime ends it.
 pub async fn run_http(handler: impl Handler) -> Result<(), lambda_runtime::Error> {
     let handler: Arc<dyn Handler> = Arc::new(handler);
-    lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Value>| {
+    lambda_runtime::run(service_fn(move |invocation: LambdaEvent<Box<RawValue>>| {
         let handler = Arc::clone(&handler);
-        async move { event::serve(handler, invocation.payload, invocation.context).await.map_err(|e| telemetry::chain(&e)) }
+        async move { event::serve(handler, invocation.payload.get(), invocation.context).await.map_err(|e| telemetry::chain(&e)) }
     }))
     .await
 }

@@ -54,7 +54,8 @@ async fn invoke(function: CreateUrlFunction, caller: &Caller, request_id: &str) 
     event["headers"]["content-type"] = json!("application/json");
     event["headers"]["x-request-id"] = json!(request_id);
     event["body"] = json!(json!({ "connection_id": CONNECTION }).to_string());
-    let answer = event::serve(Arc::new(function), event, Context::default()).await.unwrap();
+    let answer = event::serve(Arc::new(function), &event.to_string(), Context::default()).await.unwrap();
+    let answer = serde_json::to_value(answer).unwrap();
     (answer["statusCode"].as_u64().unwrap(), serde_json::from_str(answer["body"].as_str().unwrap()).unwrap())
 }
 

@@ -11,14 +11,16 @@ use http::header::HOST;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Request, RequestExt as _, Response, Service, service_fn};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use url::Url;
 
 /// A query that no route takes.
 const MALFORMED: &str = "malformed";
 
-/// More headers than the gateway lets through in its 10,240 bytes, and fewer than make a header map panic.
-const MAX_HEADERS: usize = 4096;
+/// What the headers of an event may be as JSON: more than the 10,240 bytes that the gateway lets through, however they are escaped, and
+/// fewer headers than make a header map panic.
+const MAX_HEADERS: usize = 64 * 1024;
 
 /// What serves a function's requests.
 #[async_trait]
@@ -32,20 +34,34 @@ pub trait Handler: Send + Sync + 'static {
 #[error("event is not an HTTP API event of payload format 2.0")]
 pub struct NotAnHttpEvent(#[source] Option<serde_json::Error>);
 
-/// Serves one event.
-pub async fn serve(handler: Arc<dyn Handler>, event: Value, context: Context) -> Result<Value, NotAnHttpEvent> {
-    let headers = event.get("headers").and_then(Value::as_object).map_or(0, serde_json::Map::len);
-    if event.get("version").and_then(Value::as_str) != Some("2.0") || headers > MAX_HEADERS {
+impl From<serde_json::Error> for NotAnHttpEvent {
+    fn from(error: serde_json::Error) -> Self {
+        Self(Some(error))
+    }
+}
+
+/// What is looked at before anything is made of an event.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    version: String,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
+}
+
+/// Serves one event, which is JSON, and so is the answer.
+pub async fn serve(handler: Arc<dyn Handler>, event: &str, context: Context) -> Result<impl Serialize + use<>, NotAnHttpEvent> {
+    let outline: Outline<'_> = serde_json::from_str(event)?;
+    if outline.version != "2.0" || outline.headers.is_some_and(|headers| headers.get().len() > MAX_HEADERS) {
         return Err(NotAnHttpEvent(None));
     }
-    let mut event: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|e| NotAnHttpEvent(Some(e)))?;
+    let mut event: ApiGatewayV2httpRequest = serde_json::from_str(event)?;
     mend(&mut event)?;
     let mut adapter = Adapter::from(service_fn(move |request: Request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, std::convert::Infallible>(handler.handle(request).await) }
     }));
     let Ok(response) = adapter.call(LambdaEvent::new(LambdaRequest::ApiGatewayV2(event), context)).await;
-    serde_json::to_value(response).map_err(|e| NotAnHttpEvent(Some(e)))
+    Ok(response)
 }
 
 /// API Gateway passes on what clients wrote, and `lambda_http` takes it for granted that it makes a URI, and that a body is what
@@ -85,7 +101,7 @@ pub fn deadline(request: &Request) -> Option<time::OffsetDateTime> {
 #[expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// Answers with what it got.
     struct Echo;
@@ -104,7 +120,7 @@ mod tests {
             "requestContext": { "domainName": "api.example.com", "stage": "$default", "http": { "method": "GET", "path": "/" } },
         });
         change(&mut event);
-        let answer = serve(Arc::new(Echo), event, Context::default()).await?;
+        let answer = serde_json::to_value(serve(Arc::new(Echo), &event.to_string(), Context::default()).await?)?;
         Ok(answer["body"].as_str().unwrap().to_owned())
     }
 
@@ -162,6 +178,10 @@ mod tests {
             });
             assert!(refused.await.is_err(), "{body}");
         }
+        let many = |count: usize| served(move |event| event["headers"] = (0..count).map(|n| (n.to_string(), json!(""))).collect());
+        assert!(many(4000).await.is_ok());
+        assert!(many(40_000).await.is_err(), "a header map would panic");
+        assert!(served(|event| event["version"] = "1.0".into()).await.is_err());
         for place in ["/version", "/requestContext", "/requestContext/http", "/requestContext/http/method", "/headers", "/rawPath"] {
             for odd in [json!(1), json!([]), json!("\u{0}"), json!({ "a": { "b": 1 } })] {
                 let answer = served(|event| *event.pointer_mut(place).unwrap() = odd.clone()).await;
