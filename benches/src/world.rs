@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use axum::http::Method;
 use local::client::{Api, Browser, Decision};
 use local::demonstration;
+use local::sign_in::Counters;
 use local::stack::{Options, Stack};
 use serde_json::{Value, json};
 use shared::domain::ids::{AuthorizationId, OrganizationId};
@@ -82,10 +83,10 @@ impl World {
         &self.bearer
     }
 
-    /// How often the provider's token endpoint was asked.
+    /// What the provider was asked so far.
     #[must_use]
-    pub fn token_requests(&self) -> u64 {
-        self.stack.sign_in().counters().token_requests
+    pub fn provider(&self) -> Counters {
+        self.stack.sign_in().counters()
     }
 
     /// The environment of a function in Lambda.

@@ -145,6 +145,10 @@ async fn hold_against(report: &mut Report, directory: &Directory, path: &Path, t
         let lacking = match connection.client_authentication {
             ClientAuthentication::None => false,
             ClientAuthentication::PrivateKeyJwt => !credentials.iter().any(|it| matches!(it, ClientCredential::Key { .. })),
+            ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost if credentials.is_empty() => {
+                report.tell(format!("{}: has no secret, which makes it a public client", connection.id));
+                false
+            }
             ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost => {
                 !credentials.iter().any(|it| matches!(it, ClientCredential::Secret(_)))
             }

@@ -198,6 +198,7 @@ impl Stack {
             development: true,
             region: None,
             endpoint_url: None,
+            endpoint_urls: std::collections::BTreeMap::new(),
             provider_time: options.provider_time,
         };
         let wire = async |application: &'static str, settings: Settings, needs: &[Need]| {

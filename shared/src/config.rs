@@ -1,5 +1,6 @@
 //! The environment of a function (design section 9): read once, here, and every missing name reported at once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The names that a function needs; the template sets no more.
@@ -27,10 +28,15 @@ pub struct Settings {
     pub region: Option<String>,
     /// `AWS_ENDPOINT_URL`, in development only.
     pub endpoint_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB` and so on, by the service's part of the name; in development only.
+    pub endpoint_urls: BTreeMap<&'static str, String>,
     /// How long an identity provider may take in all, if not ten seconds. No variable says so: it is for tests of providers that never
     /// answer.
     pub provider_time: Option<std::time::Duration>,
 }
+
+/// The services that are asked, as the SDKs name them in `AWS_ENDPOINT_URL_<SERVICE>`.
+const SERVICES: [&str; 5] = ["DYNAMODB", "EVENTBRIDGE", "KMS", "SECRETS_MANAGER", "SQS"];
 
 /// Names that are not set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +67,11 @@ impl Settings {
             development,
             region: variable("AWS_REGION"),
             endpoint_url: variable("AWS_ENDPOINT_URL").filter(|_| development),
+            endpoint_urls: SERVICES
+                .into_iter()
+                .filter_map(|service| Some((service, variable(&format!("AWS_ENDPOINT_URL_{service}"))?)))
+                .filter(|_| development)
+                .collect(),
             provider_time: None,
         }
     }
@@ -79,6 +90,12 @@ impl Settings {
             rescue_queue_url: given(Need::RescueQueue, &self.rescue_queue_url),
             ..self.clone()
         }
+    }
+
+    /// Where a service is, if not where AWS has it: what is said of it alone goes before what is said of all.
+    #[must_use]
+    pub fn endpoint_of(&self, service: &str) -> Option<&str> {
+        self.endpoint_urls.get(service).or(self.endpoint_url.as_ref()).map(String::as_str)
     }
 
     /// Holds the settings to what a function needs.
@@ -154,6 +171,15 @@ mod tests {
         let given = all.only(&[Need::Table]);
         assert_eq!((given.table, given.client_secrets_secret, given.region), (value(), None, value()));
         assert_eq!(all.only(&[Need::ClientSecretsToPush]).client_secrets_secret, value());
+    }
+
+    #[test]
+    fn the_endpoint_of_one_service_goes_before_that_of_all() {
+        let one = || BTreeMap::from([("KMS", "http://127.0.0.1:2".to_owned())]);
+        let both = Settings { endpoint_url: Some("http://127.0.0.1:1".to_owned()), endpoint_urls: one(), ..Settings::default() };
+        assert_eq!((both.endpoint_of("KMS"), both.endpoint_of("SQS")), (Some("http://127.0.0.1:2"), Some("http://127.0.0.1:1")));
+        let alone = Settings { endpoint_urls: one(), ..Settings::default() };
+        assert_eq!((alone.endpoint_of("KMS"), alone.endpoint_of("SQS")), (Some("http://127.0.0.1:2"), None));
     }
 
     #[test]

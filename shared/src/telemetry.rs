@@ -126,6 +126,11 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     clean(&text, 1000)
 }
 
+/// No field of a line is longer, in characters …
+const TEXT: usize = 2000;
+/// … but the list of the workflows that an announcement names: a hundred ids of 128 characters.
+const LIST: usize = 16 * 1024;
+
 /// At most `most` characters, none of them a control character: log lines cannot be forged.
 fn clean(text: &str, most: usize) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
@@ -213,7 +218,8 @@ impl Line {
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, json!(clean(value, 2000)));
+        let most = if field.name() == "workflows" { LIST } else { TEXT };
+        self.put(field, json!(clean(value, most)));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, json!(value));
@@ -231,6 +237,6 @@ impl Visit for Line {
         self.put(field, json!(chain(value)));
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, json!(clean(&format!("{value:?}"), 2000)));
+        self.put(field, json!(clean(&format!("{value:?}"), TEXT)));
     }
 }

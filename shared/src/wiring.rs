@@ -1,6 +1,7 @@
 //! From settings to use cases with their adapters. Each function's `main` takes what it needs from here, once, at init; the local
 //! stack takes all of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::config::{Missing, Need, Settings};
 use crate::connections::{CONNECT_TIMEOUT, Connections};
@@ -85,6 +87,7 @@ pub fn sdk_config(settings: &Settings, connections: &Connections) -> SdkConfig {
         .timeout_config(timeouts)
         .region(settings.region.clone().map(Region::new))
         .http_client(connections.clone())
+        .service_config(Elsewhere(settings.endpoint_urls.clone()))
         .credentials_provider(credentials);
     if let Some(endpoint) = &settings.endpoint_url {
         config = config.endpoint_url(endpoint);
@@ -92,15 +95,31 @@ pub fn sdk_config(settings: &Settings, connections: &Connections) -> SdkConfig {
     config.build()
 }
 
+/// Where single services are, in development.
+#[derive(Debug)]
+struct Elsewhere(BTreeMap<&'static str, String>);
+
+impl LoadServiceConfig for Elsewhere {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        self.0.get(service.as_str()).filter(|_| key.env() == "AWS_ENDPOINT_URL").cloned()
+    }
+}
+
 /// Where the services are that a function with these needs will ask when it is invoked. Secrets Manager is asked at the start.
 pub async fn endpoints(settings: &Settings, needs: &[Need]) -> Vec<String> {
     let mut urls = Vec::new();
     for need in needs {
-        let url = match (need, &settings.endpoint_url, &settings.region) {
-            (Need::Table | Need::KmsKey, Some(url), _) => Some(url.clone()),
-            (Need::Table, None, Some(region)) => dynamodb_endpoint(region).await,
-            (Need::KmsKey, None, Some(region)) => kms_endpoint(region).await,
-            _ => None,
+        let service = match need {
+            Need::Table => "DYNAMODB",
+            Need::KmsKey => "KMS",
+            _ => continue,
+        };
+        let url = match (settings.endpoint_of(service), &settings.region) {
+            (Some(url), _) => Some(url.to_owned()),
+            (None, Some(region)) if *need == Need::Table => dynamodb_endpoint(region).await,
+            (None, Some(region)) => kms_endpoint(region).await,
+            (None, None) => None,
         };
         urls.extend(url);
     }

@@ -144,7 +144,7 @@ async fn measure_in_memory(size: u64) {
     let refresh_due = RefreshDue { queue: table.clone(), store: table.clone(), refresher, revoker, rescued: table, clock };
     let began = Began::now();
     let now = SystemClock.now();
-    let call = Call { request_id: RequestId::new(now, [0; 10]), deadline: now + time::Duration::HOUR };
+    let call = Call::new(RequestId::new(now, [0; 10]), now + time::Duration::HOUR);
     let report = refresh_due.run(&call, &directory, &Shards::all()).await;
     assert_eq!(report.refreshed, size, "{report:?}");
     began.print(size, report.refreshed, 1, asked.load(Ordering::Relaxed));

@@ -159,7 +159,8 @@ async fn s02_without_randomness_there_is_no_url_and_nothing_goes_on() {
     bodies.insert(olivia.complete(json!({ "code": code })).await.text);
     assert_eq!(bodies.len(), 1, "a constant body");
     world.open(&direct).await.page(503);
-    world.open(&by_redirect).await.page(503);
+    let told = world.open(&by_redirect).await;
+    assert_eq!((told.status, told.sent("error").as_deref(), told.sent("code")), (303, Some("server_error"), None));
     assert_eq!((provider.seen().exchanges, olivia.list().await), (0, json!([])));
 
     // Nothing was consumed.
@@ -688,6 +689,9 @@ async fn s25_the_binding_fails_closed_whatever_is_down() {
             assert!(matches!(page.status, 403 | 502 | 503), "{what}: {}", page.status);
             let at_the_application = victim.browser.open(&redirect).await;
             if at_the_application.status == 303 {
+                if at_the_application.sent("code").is_none() {
+                    assert_eq!(at_the_application.sent("error").as_deref(), Some("server_error"), "{what}");
+                }
                 let refused = arena.application(victim, &at_the_application).await;
                 assert!(refused.status == 404 || refused.status == 503, "{what}: {}", refused.text);
             } else {

@@ -789,6 +789,7 @@ async fn the_fields_of_a_sign_in_request_are_judged_one_by_one() {
         json!({ "response_type": "code" }),
         challenge(json!("x".repeat(43)), json!("S256")),
         challenge(json!("~.-_x".repeat(25)), json!("S256")),
+        json!({ "code_challenge": Verifier::CHALLENGE, "code_challenge_method": "S256" }), // means nothing in direct mode
         json!({ "screen_hint": "sign-up", "provider": "authkit" }),
         json!({ "max_age": 0 }),
         json!({ "authorization_id": UNKNOWN }),
@@ -797,6 +798,8 @@ async fn the_fields_of_a_sign_in_request_are_judged_one_by_one() {
     }
     let url = world.url(&olivia, json!({ "max_age": 0 })).await;
     assert!(url.contains("&max_age=0"), "zero is a value: {url}");
+    let url = world.url(&olivia, json!({ "login_hint": "", "domain_hint": "", "prompt": "" })).await;
+    assert!(["login_hint", "domain_hint", "prompt"].iter().all(|hint| !url.contains(hint)), "nothing is emitted empty: {url}");
 }
 
 #[tokio::test]

@@ -285,6 +285,17 @@ async fn a_revoke_stands_even_if_the_provider_is_down_and_the_schedule_finishes_
 }
 
 #[tokio::test]
+async fn the_next_scheduled_run_asks_a_provider_again_that_was_down_and_waits_as_long_as_it_says() {
+    let (provider, world, olivia, id) = scripted().await;
+    provider.feels(Mood::Down);
+    olivia.delete("/workflows/fl_1/authorization").await.is(204);
+    olivia.delete(&format!("/workflows/authorization/{id}")).await.is(204);
+    provider.feels(Mood::Well);
+    assert_eq!(world.run_schedule().await["revoked"], 1);
+    assert_eq!((provider.seen().revocations, olivia.list().await), (2, json!([])));
+}
+
+#[tokio::test]
 async fn a_provider_that_never_answers_is_given_up_after_seven_days() {
     let (provider, world, olivia, id) = scripted().await;
     olivia.delete("/workflows/fl_1/authorization").await.is(204);

@@ -309,7 +309,7 @@ impl Service {
 
     fn call(&self) -> Call {
         let now = self.clock.now();
-        Call { request_id: RequestId::new(now, [0; 10]), deadline: now + Duration::minutes(5) }
+        Call::new(RequestId::new(now, [0; 10]), now + Duration::minutes(5))
     }
 
     fn jump_to(&self, at: OffsetDateTime) {

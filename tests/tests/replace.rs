@@ -386,8 +386,7 @@ async fn a_lagging_index_moves_nothing_that_is_not_there_and_hides_nothing_from_
         organization: organization.clone(),
         workflow: None,
     };
-    let call =
-        shared::usecases::Call { request_id: RequestId::try_from("req_1").unwrap(), deadline: world.clock.now() + Duration::seconds(29) };
+    let call = shared::usecases::Call::new(RequestId::try_from("req_1").unwrap(), world.clock.now() + Duration::seconds(29));
     let report = replace.replace(&call, &caller, &Request { from: id(0), to: id(1), dry_run: false }).await.unwrap();
     let lines: BTreeMap<_, _> =
         report.workflows.iter().map(|line| (line.binding.workflow.as_str(), matches!(line.outcome, Outcome::Moved))).collect();

@@ -260,15 +260,22 @@ async fn s81_every_act_leaves_a_line_that_says_who_what_when_and_how_it_ended() 
             for told in ["outcome", "request_id", "organization"] {
                 assert!(line[told].as_str().is_some_and(|text| !text.is_empty()), "{told} of {line}");
             }
-            // Whoever calls is named; what the schedule and a hand-out's refresh do has no actor.
+            // Whoever calls is named; what the schedule does has no actor.
             let by_a_caller = ["create", "complete", "refuse", "assign", "hand_out", "check", "replace", "unassign", "revoke"];
             if by_a_caller.contains(&action) {
                 assert!(line["actor.subject"].is_string() && line["actor.issuer"].is_string(), "{line}");
             }
         }
     }
+    // What follows from a request names who sent it, and for which workflow.
+    for action in ["refresh", "status_change"] {
+        let named = |line: &&Value| line["actor.subject"].is_string() && line["workflow"].is_string();
+        assert!(lines.iter().filter(|line| line["action"] == action).any(|line| named(&line)), "{action}");
+    }
     // Failures are acts, too.
-    for (action, outcome) in [("refuse", "identity_refused"), ("refuse", "other_caller"), ("hand_out", "needs_reauthorization")] {
+    for (action, outcome) in
+        [("refuse", "identity_refused"), ("refuse", "other_caller"), ("hand_out", "needs_reauthorization"), ("refresh", "refused")]
+    {
         assert!(lines.iter().any(|line| line["action"] == action && line["outcome"] == outcome), "{action} {outcome}");
     }
     drop(arena);

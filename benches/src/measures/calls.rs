@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use local::sign_in::Counters;
 use serde_json::json;
 
 use crate::Failure;
@@ -12,20 +13,21 @@ use crate::programs::text;
 use crate::report::{Row, count};
 use crate::world::{Deployed, World};
 
-/// What an operation costs: requests to DynamoDB and to the provider's token endpoint (design section 3), and the read and write units
+/// What an operation costs: requests to DynamoDB and to the provider's token and revocation endpoints (design section 3), and the read and write units
 /// that DynamoDB's answers tell, for the small records that the demonstration has. Whoever changes one of them changes what a customer
 /// pays, and says so here. A refused write is paid, too, but its answer does not tell: docs/operations.md counts it.
 #[derive(Clone, Copy, Default)]
 struct Budget {
     dynamodb: u64,
-    provider: u64,
+    token: u64,
+    revocation: u64,
     reads: f64,
     writes: f64,
 }
 
 struct Counting<'a> {
     world: &'a World,
-    token_requests: u64,
+    before: Counters,
     rows: Vec<Row>,
 }
 
@@ -35,23 +37,25 @@ impl Counting<'_> {
     async fn begin(&mut self) {
         tokio::time::sleep(Duration::from_millis(1100)).await;
         self.world.plain.take();
-        self.token_requests = self.world.token_requests();
+        self.before = self.world.provider();
     }
 
     /// Up to here they did.
     fn end(&mut self, operation: &str, budget: &Budget) {
-        let (seen, asked) = (self.world.plain.take(), self.world.token_requests() - self.token_requests);
-        self.put(operation, &seen, budget, asked, 1);
+        let seen = self.world.plain.take();
+        self.put(operation, &seen, budget, 1);
     }
 
-    fn put(&mut self, operation: &str, seen: &Seen, budget: &Budget, asked: u64, times: u64) {
+    fn put(&mut self, operation: &str, seen: &Seen, budget: &Budget, times: u64) {
+        let (before, now) = (self.before, self.world.provider());
         let each = |requests: u64| count(requests) / count(times);
         let mut exactly = |what: &str, requests: u64, expected: u64| {
             self.rows.push(Row::exactly(format!("{operation}: {what}"), "requests", each(requests), count(expected)));
         };
         exactly("DynamoDB", seen.to("DynamoDB"), budget.dynamodb);
         exactly("KMS, Secrets Manager, SQS, others", seen.requests.values().sum::<u64>() - seen.to("DynamoDB"), 0);
-        exactly("token endpoint", asked, budget.provider);
+        exactly("token endpoint", now.token_requests - before.token_requests, budget.token);
+        exactly("revocation endpoint", now.revocations - before.revocations, budget.revocation);
         self.rows.push(Row::exactly(format!("{operation}: reads"), "capacity units", seen.read_units / count(times), budget.reads));
         self.rows.push(Row::exactly(format!("{operation}: writes"), "capacity units", seen.write_units / count(times), budget.writes));
     }
@@ -60,9 +64,9 @@ impl Counting<'_> {
 /// Measures.
 pub async fn measure(world: &World) -> Result<Vec<Row>, Failure> {
     let mut deployed = Deployed::new(world, text);
-    let mut counting = Counting { world, token_requests: 0, rows: Vec::new() };
+    let mut counting = Counting { world, before: world.provider(), rows: Vec::new() };
     let free = Budget::default();
-    let calls = |dynamodb, provider, reads, writes| Budget { dynamodb, provider, reads, writes };
+    let calls = |dynamodb, token, reads, writes| Budget { dynamodb, token, revocation: 0, reads, writes };
 
     let id = world.authorize(true).await?;
     let other = world.authorize(false).await?;
@@ -128,7 +132,7 @@ pub async fn measure(world: &World) -> Result<Vec<Row>, Failure> {
     deployed.invoke("assign", &unbind).await?.body(204)?;
     counting.begin().await;
     deployed.invoke("revoke", &revoke(&other)?).await?.body(204)?;
-    counting.end("revoke", &calls(2, 0, 0.0, 9.0));
+    counting.end("revoke", &Budget { revocation: 1, ..calls(2, 0, 0.0, 9.0) });
     deployed.stop().await?;
     Ok(counting.rows)
 }
@@ -146,7 +150,7 @@ async fn scheduled(world: &World, deployed: &mut Deployed<'_>, counting: &mut Co
     if report["refreshed"] != due.len() {
         return Err(format!("not all were refreshed: {report}").into());
     }
-    let (mut seen, asked) = (world.plain.take(), world.token_requests() - counting.token_requests);
+    let mut seen = world.plain.take();
     for (name, less) in &idle.requests {
         let more = seen.requests.get(name).copied().unwrap_or_default().checked_sub(*less).ok_or("a run with more to do asked less")?;
         seen.requests.insert(name.clone(), more);
@@ -156,8 +160,7 @@ async fn scheduled(world: &World, deployed: &mut Deployed<'_>, counting: &mut Co
     counting.put(
         "scheduled refresh, each",
         &seen,
-        &Budget { dynamodb: 2, provider: 1, reads: 0.0, writes: 7.0 },
-        asked,
+        &Budget { dynamodb: 2, token: 1, writes: 7.0, ..Budget::default() },
         u64::try_from(due.len())?,
     );
     counting.rows.push(Row::told("scheduled run over all shards, nothing due", "requests", count(idle.requests.values().sum()), None));

@@ -10,8 +10,10 @@ use crate::Failure;
 use crate::report::Row;
 use crate::world::World;
 
-/// Requests per second.
-const RATES: [u32; 4] = [50, 100, 200, 400];
+/// Requests per second: doubled until what is answered falls behind what is sent.
+const RATES: [u32; 9] = [50, 100, 200, 400, 800, 1600, 3200, 6400, 12_800];
+/// From which share on it has fallen behind.
+const BEHIND: f64 = 0.95;
 /// For how long.
 const DURATION: &str = "15s";
 /// How many may be under way.
@@ -27,7 +29,12 @@ pub async fn measure(world: &World) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for (what, path, body) in &requests {
         for rate in RATES {
-            rows.extend(run(world, what, path, body, rate).await?);
+            let measured = run(world, what, path, body, rate).await?;
+            let answered = measured.first().map_or(0.0, |row| row.ours);
+            rows.extend(measured);
+            if answered < BEHIND * f64::from(rate) {
+                break;
+            }
         }
     }
     Ok(rows)

@@ -61,7 +61,7 @@ fn read(mut fields: Fields) -> Result<create_url::Request, ApiError> {
     if fields.text("response_type")?.is_some_and(|t| t != "code") {
         return Err(ApiError::invalid("response_type", "be code"));
     }
-    let code_challenge = code_challenge(&mut fields, redirect_uri.is_some())?;
+    let code_challenge = code_challenge(&mut fields)?;
     let request = create_url::Request {
         selector,
         redirect_uri,
@@ -89,8 +89,8 @@ fn selector(fields: &mut Fields) -> Result<Result<Selector, SelectorError>, ApiE
     })
 }
 
-/// Both or neither; `S256` only (RFC 7636 section 4.3).
-fn code_challenge(fields: &mut Fields, redirect_mode: bool) -> Result<Option<String>, ApiError> {
+/// Both or neither; `S256` only (RFC 7636 section 4.3). In direct mode there is no completion code that it could protect, and it means nothing.
+fn code_challenge(fields: &mut Fields) -> Result<Option<String>, ApiError> {
     let challenge = fields.text("code_challenge")?;
     let method = fields.text("code_challenge_method")?;
     match (challenge, method) {
@@ -101,7 +101,6 @@ fn code_challenge(fields: &mut Fields, redirect_mode: bool) -> Result<Option<Str
         (Some(challenge), Some(_)) if !pkce::is_well_formed(&challenge) => {
             Err(ApiError::invalid("code_challenge", "have 43 to 128 unreserved characters"))
         }
-        (Some(_), Some(_)) if !redirect_mode => Err(ApiError::missing("redirect_uri")),
         (Some(challenge), Some(_)) => Ok(Some(challenge)),
     }
 }
@@ -112,9 +111,9 @@ fn hints(fields: &mut Fields) -> Result<Hints, ApiError> {
         return Err(ApiError::invalid("screen_hint", "be sign-in or sign-up"));
     }
     let mut hints = Hints {
-        login_hint: fields.line("login_hint", 320)?,
-        domain_hint: fields.line("domain_hint", 255)?,
-        prompt: fields.line("prompt", 128)?,
+        login_hint: fields.hint("login_hint", 320)?,
+        domain_hint: fields.hint("domain_hint", 255)?,
+        prompt: fields.hint("prompt", 128)?,
         max_age: fields.integer("max_age", 0, 9_007_199_254_740_991)?,
         screen_hint,
         ..Hints::default()

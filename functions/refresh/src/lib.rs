@@ -65,7 +65,7 @@ impl RefreshFunction {
     /// One run, until the deadline at most.
     pub async fn run(&self, event: &Value, deadline: OffsetDateTime) -> Result<Value, RunError> {
         let ask = read(event)?;
-        let call = Call { request_id: RequestId::new(self.clock.now(), random(self.entropy.as_ref())?), deadline };
+        let call = Call::new(RequestId::new(self.clock.now(), random(self.entropy.as_ref())?), deadline);
         let request_id = call.request_id.clone();
         on_behalf_of(request_id, self.answer(&call, ask)).await
     }

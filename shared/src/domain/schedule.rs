@@ -115,6 +115,20 @@ pub fn announce_again(id: &AuthorizationId, changed_at: OffsetDateTime, now: Off
     now + wait - jitter(id, wait / 4)
 }
 
+/// When a provider that has not revoked is asked again: by the next scheduled run, then after as long as the revocation has waited by
+/// then, and at least once an hour; not before the provider wants to be.
+#[must_use]
+pub fn revoke_again(
+    id: &AuthorizationId,
+    revoked_at: OffsetDateTime,
+    now: OffsetDateTime,
+    retry_after: Option<Duration>,
+) -> OffsetDateTime {
+    let wait = (now - revoked_at).clamp(Duration::ZERO, Duration::HOUR);
+    let spread = now + wait - jitter(id, wait / 4);
+    retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+}
+
 /// When to try again what an incident keeps from being tried.
 #[must_use]
 pub fn after_freeze(id: &AuthorizationId, frozen_until: OffsetDateTime) -> OffsetDateTime {

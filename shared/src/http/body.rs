@@ -64,6 +64,14 @@ impl Fields {
         }
     }
 
+    /// A line that is passed on; an empty one is none, for nothing is emitted empty.
+    pub fn hint(&mut self, name: &str, most: usize) -> Result<Option<String>, ApiError> {
+        if self.0.get(name).and_then(Value::as_str) == Some("") {
+            self.0.remove(name);
+        }
+        self.line(name, most)
+    }
+
     /// A text that is a secret.
     pub fn secret(&mut self, name: &str) -> Result<Option<Secret>, ApiError> {
         Ok(self.text(name)?.map(Secret::new))

@@ -70,7 +70,7 @@ impl Edge {
         let began = self.clock.now();
         let request_id = self.request_id(request.headers());
         let deadline = event::deadline(&request).unwrap_or(began + DEFAULT_TIME);
-        let call = Call { request_id: request_id.clone(), deadline };
+        let call = Call::new(request_id.clone(), deadline);
         let route = resolve(function, &request);
         let method = request.method().clone();
         let name = route.as_ref().map_or("none", Route::name);
@@ -196,9 +196,12 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(ApiError::unauthorized(false)) };
     let (scheme, token) = value.to_str().ok().and_then(|v| v.trim().split_once(' ')).ok_or_else(|| ApiError::unauthorized(false))?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        // What is no bearer token cannot be an invalid one (RFC 6750 section 3.1).
+        return Err(ApiError::unauthorized(false));
+    }
     let token = token.trim();
-    let valid =
-        values.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(char::is_whitespace);
+    let valid = values.next().is_none() && !token.is_empty() && !token.contains(char::is_whitespace);
     if valid { Ok(token) } else { Err(ApiError::unauthorized(true)) }
 }
 
@@ -225,6 +228,28 @@ mod tests {
             if duration > Duration::seconds(10) {
                 pending::<()>().await;
             }
+        }
+    }
+
+    #[test]
+    fn s56_only_a_bearer_token_can_be_an_invalid_one() {
+        let judged = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
+            bearer_token(&headers).map(str::to_owned).map_err(|refused| {
+                let challenge = refused.headers().iter().find(|(name, _)| *name == http::header::WWW_AUTHENTICATE);
+                challenge.map(|(_, value)| value.to_str().unwrap().contains("error="))
+            })
+        };
+        for (value, expected) in [
+            ("Bearer a.b.c", Ok("a.b.c".to_owned())),
+            ("bearer   a.b.c ", Ok("a.b.c".to_owned())),
+            ("Bearer a b", Err(Some(true))),
+            ("Bearer", Err(Some(false))),
+            ("", Err(Some(false))),
+            ("Basic YTpi", Err(Some(false))),
+            ("DPoP a.b.c", Err(Some(false))),
+        ] {
+            assert_eq!(judged(value), expected, "{value}");
         }
     }
 

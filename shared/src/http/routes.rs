@@ -82,9 +82,8 @@ impl Route {
                     _ => None,
                 },
             ),
-            (["workflows", "authorization", "complete"], "POST") => ("POST", Some(Self::Complete)),
-            // GET and DELETE of this path are those of an authorization, below.
-            (["workflows", "authorization", "complete"], m) if m != "GET" && m != "DELETE" => ("DELETE, GET, POST", None),
+            // Before that of an authorization: none has this name.
+            (["workflows", "authorization", "complete"], m) => ("POST", (m == "POST").then_some(Self::Complete)),
             (["workflows", "authorization", "callback", connection], m) => (
                 CALLBACK_METHODS,
                 match m {
@@ -184,6 +183,8 @@ mod tests {
             (Method::GET, "/workflows/authorization", Ok(Route::List)),
             (Method::PATCH, "/workflows/authorization", Err(NoRoute::MethodNotAllowed("GET, POST"))),
             (Method::POST, "/workflows/authorization/complete", Ok(Route::Complete)),
+            (Method::GET, "/workflows/authorization/complete", Err(NoRoute::MethodNotAllowed("POST"))),
+            (Method::DELETE, "/workflows/authorization/complete", Err(NoRoute::MethodNotAllowed("POST"))),
             (Method::GET, "/workflows/authorization/callback/x", Ok(Route::Callback(id()))),
             (Method::HEAD, "/workflows/authorization/callback/x", Ok(Route::CallbackHead)),
             (Method::POST, "/workflows/authorization/callback/x", Err(NoRoute::MethodNotAllowed("GET, HEAD, OPTIONS"))),

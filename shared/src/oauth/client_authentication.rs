@@ -44,6 +44,16 @@ impl Provider {
         self.proofs_for(connection, endpoints.issuer.as_deref(), endpoints.assertion_algs.as_deref()).await
     }
 
+    /// Whether the client proves nothing: the directory says so, or there are no secrets of it. One that has to sign is never public;
+    /// its key is missing.
+    pub(super) async fn is_public(&self, connection: &Connection) -> Result<bool, ProviderError> {
+        Ok(match (connection.client_authentication, &self.secrets) {
+            (ClientAuthentication::None, _) => true,
+            (ClientAuthentication::PrivateKeyJwt, _) | (_, None) => false,
+            (_, Some(secrets)) => secrets.client_secrets(&connection.id).await?.is_empty(),
+        })
+    }
+
     /// The same for a provider without metadata.
     pub(super) async fn proofs(&self, connection: &Connection, audience: &str) -> Result<Vec<Proof>, ProviderError> {
         self.proofs_for(connection, Some(audience), None).await
@@ -57,10 +67,10 @@ impl Provider {
         algorithms: Option<&[String]>,
     ) -> Result<Vec<Proof>, ProviderError> {
         let missing = || ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
-        let method = connection.client_authentication;
-        if method == ClientAuthentication::None {
+        if self.is_public(connection).await? {
             return Ok(vec![Proof::Public]);
         }
+        let method = connection.client_authentication;
         let credentials = self.secrets.as_ref().ok_or_else(missing)?.client_secrets(&connection.id).await?;
         let mut proofs = Vec::new();
         let mut unusable = None;

@@ -54,7 +54,7 @@ use self::jwt::Jwt;
 use self::token_endpoint::Grant;
 use crate::domain::authorization::Identity;
 use crate::domain::caller::Person;
-use crate::domain::connection::{ClientAuthentication, Connection, Dialect, Kind};
+use crate::domain::connection::{Connection, Dialect, Kind};
 use crate::domain::secret::Secret;
 use crate::ports::clock::{Clock, Entropy};
 use crate::ports::configuration::ClientSecrets;
@@ -196,7 +196,7 @@ impl ProviderMetadata for Provider {
 
     async fn supports_revocation(&self, connection: &Connection) -> Result<bool, ProviderError> {
         match connection.kind {
-            Kind::WorkOs { .. } => Ok(connection.client_authentication != ClientAuthentication::None),
+            Kind::WorkOs { .. } => Ok(!self.is_public(connection).await?),
             // The operator's word needs no discovery.
             Kind::Oidc { revocation_endpoint: Some(_), .. } => Ok(true),
             Kind::Oidc { .. } | Kind::OAuth2 { .. } => Ok(self.discovery.endpoints(connection).await?.revocation.is_some()),

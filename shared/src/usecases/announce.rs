@@ -94,7 +94,7 @@ impl Announcer {
         let until = self.clock.now() + TELLING_TIME;
         let is_own = |change: &StatusChange| own == Some(change.version);
         if let Some(change) = about.unannounced.iter().find(|change| is_own(change)) {
-            record(&self.of_change(call, about, change, &workflows), Teller::Maker);
+            record(call, &self.of_change(call, about, change, &workflows), Teller::Maker);
         }
         while let Some(change) = about.unannounced.first().copied() {
             let announcement = self.of_change(call, about, &change, &workflows);
@@ -102,7 +102,7 @@ impl Announcer {
                 break;
             }
             if !is_own(&change) {
-                record(&announcement, Teller::Finder);
+                record(call, &announcement, Teller::Finder);
             }
             about.unannounced.remove(0);
         }
@@ -129,7 +129,7 @@ impl Announcer {
 
     async fn tell(&self, call: &Call, about: &Authorization, id: String, news: News) {
         let announcement = self.announcement(call, about, id, news, self.workflows(about).await);
-        record(&announcement, Teller::Maker);
+        record(call, &announcement, Teller::Maker);
         self.put(call, &announcement, TELLING_TIME).await;
     }
 
@@ -180,7 +180,7 @@ impl Announcer {
 }
 
 /// The audit line: of the maker's attempt, or of a finder's success. Ends are counted, once: a wave of them has one cause.
-fn record(announcement: &Announcement, teller: Teller) {
+fn record(call: &Call, announcement: &Announcement, teller: Teller) {
     let (action, outcome, before, reason) = match announcement.news {
         News::StatusChanged { from, to, reason } => ("status_change", to, Some(from), reason),
         News::EndsSoon => ("reauthorization_due", "active", None, None),
@@ -194,6 +194,9 @@ fn record(announcement: &Announcement, teller: Teller) {
         outcome,
         before,
         reason,
+        actor.issuer = call.actor.as_ref().map(|actor| actor.issuer.as_str()),
+        actor.subject = call.actor.as_ref().map(|actor| actor.subject.as_str()),
+        workflow = call.workflow.as_ref().map(WorkflowId::as_str),
         event_id = announcement.id,
         reauthorize_by = announcement.reauthorize_by.map(OffsetDateTime::unix_timestamp),
         organization = announcement.organization.as_str(),

@@ -16,7 +16,7 @@ pub struct Act<'a> {
     pub action: &'static str,
     /// How it ended, e.g. `ok` or an error code.
     pub outcome: &'a str,
-    /// Who did it; the schedule if absent.
+    /// Who did it, if it is not whoever the call is on behalf of; the schedule if neither is.
     pub actor: Option<&'a Person>,
     /// The tenant.
     pub organization: Option<&'a OrganizationId>,
@@ -33,15 +33,16 @@ pub struct Act<'a> {
 impl Act<'_> {
     /// Writes the line.
     pub fn record(&self, call: &Call) {
+        let actor = self.actor.or(call.actor.as_ref());
         tracing::info!(
             audit = true,
             action = self.action,
             outcome = self.outcome,
-            actor.issuer = self.actor.map(|p| p.issuer.as_str()),
-            actor.subject = self.actor.map(|p| p.subject.as_str()),
+            actor.issuer = actor.map(|p| p.issuer.as_str()),
+            actor.subject = actor.map(|p| p.subject.as_str()),
             organization = self.organization.map(OrganizationId::as_str),
             authorization = self.authorization.map(AuthorizationId::as_str),
-            workflow = self.workflow.map(WorkflowId::as_str),
+            workflow = self.workflow.or(call.workflow.as_ref()).map(WorkflowId::as_str),
             detail = self.detail,
             metric = self.metric,
             request_id = call.request_id.as_str(),

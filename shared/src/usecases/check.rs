@@ -106,7 +106,7 @@ impl Check {
             .await?
             .filter(|a| a.status != Status::Deleted)
             .ok_or(CheckError::NotFound)?;
-        let (now_is, failure) = self.prove(call, directory, read).await?;
+        let (now_is, failure) = self.prove(&call.on_behalf_of(&caller.person, None), directory, read).await?;
         let missing_scopes = now_is.scopes.missing(&now_is.required());
         let hindrance = match now_is.status {
             // Revoked while it was proved, and gone.

@@ -165,7 +165,7 @@ impl HandOut {
                 return self.open(call, &read, false).await;
             }
             if !read.is_refreshable() {
-                return self.unrefreshable(call, &read, now).await;
+                return self.unrefreshable(&call.on_behalf_of(&caller.person, Some(&request.workflow)), &read, now).await;
             }
             // One refresh for all who came together, whichever way it went; and nobody with a valid token waits for a dead one.
             let failed_meanwhile = read.failed_attempts > found_failures;
@@ -191,7 +191,8 @@ impl HandOut {
                 Err(error) => return self.make_do(call, &read, None).await.map_err(|_| error.into()),
             };
             if let Some(claimed) = claimed {
-                match self.refresher.refresh(call, connection, &claimed, true, read.lease.is_some()).await {
+                let on_behalf = call.on_behalf_of(&caller.person, Some(&request.workflow));
+                match self.refresher.refresh(&on_behalf, connection, &claimed, true, read.lease.is_some()).await {
                     Ok(Refreshed::Renewed(authorization, access_token)) => {
                         return Ok(self.describe(&authorization, access_token, false));
                     }

@@ -22,7 +22,8 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use time::{Duration, OffsetDateTime};
 
-use crate::domain::ids::RequestId;
+use crate::domain::caller::Person;
+use crate::domain::ids::{RequestId, WorkflowId};
 use crate::ports::Unavailable;
 use crate::ports::clock::{Clock, Entropy, random};
 
@@ -33,9 +34,25 @@ pub struct Call {
     pub request_id: RequestId,
     /// When the function is stopped, whatever it is doing.
     pub deadline: OffsetDateTime,
+    /// Who asked; nobody, if the schedule did.
+    pub actor: Option<Person>,
+    /// For which workflow.
+    pub workflow: Option<WorkflowId>,
 }
 
 impl Call {
+    /// A call of nobody yet.
+    #[must_use]
+    pub fn new(request_id: RequestId, deadline: OffsetDateTime) -> Self {
+        Self { request_id, deadline, actor: None, workflow: None }
+    }
+
+    /// The same call, where what follows from it is to be told of somebody, too.
+    #[must_use]
+    pub fn on_behalf_of(&self, actor: &Person, workflow: Option<&WorkflowId>) -> Self {
+        Self { actor: Some(actor.clone()), workflow: workflow.cloned(), ..self.clone() }
+    }
+
     /// Whether at least this long remains.
     #[must_use]
     pub fn has(&self, needed: Duration, now: OffsetDateTime) -> bool {

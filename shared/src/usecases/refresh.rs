@@ -157,6 +157,7 @@ impl Refresher {
             Ok(RefreshAnswer { tokens, identity: Ok(()) }) => self.commit(call, connection, claimed, tokens, at_hand, for_workflow).await,
             Ok(RefreshAnswer { tokens, identity: Err(error @ ProviderError::IdentityChanged) }) => {
                 log(call, claimed, "a refresh answered for somebody else", &error);
+                record(call, claimed, "refresh", "identity_revoked", None);
                 self.revoke(call, connection, claimed, "tokens of another identity", &tokens).await;
                 Ok(self.end(call, claimed, Reason::IdentityRevoked).await)
             }
@@ -428,6 +429,7 @@ impl Refresher {
         let retry_after = error.retry_after();
         let outcome = match error.verdict() {
             Verdict::Terminal if self.traffic.believes_refusals(&connection.id) => {
+                record(call, claimed, "refresh", "refused", None);
                 return self.end(call, claimed, reason(returned, error, now)).await;
             }
             Verdict::Terminal => "refusal_not_believed",

@@ -32,8 +32,6 @@ const WORKFLOWS_NAMED: usize = 100;
 const REVOCATION_TIME: Duration = Duration::seconds(12);
 /// What must remain of it when the provider's answer is waited for no longer: the record is still to be settled.
 const SETTLE_TIME: Duration = Duration::seconds(3);
-/// The provider is asked again this many doublings of half a minute later: eight minutes.
-const RETRY_AS_AFTER: u32 = 4;
 
 /// The use case with what it needs.
 pub struct Revoke {
@@ -176,11 +174,12 @@ impl Revoker {
     pub async fn settle(&self, call: &Call, directory: &Directory, record: &Authorization) -> Result<Settled, Unavailable> {
         let asked = self.ask(call, directory, record).await;
         let now = self.clock.now();
-        let patience_ends = record.revoked_at.unwrap_or(now).saturating_add(REVOCATION_PATIENCE);
+        let revoked_at = record.revoked_at.unwrap_or(now);
+        let patience_ends = revoked_at.saturating_add(REVOCATION_PATIENCE);
         let settled = if matches!(asked, Asked { revocation: Some(Revocation { outcome: Ok(_), .. }), .. }) || now >= patience_ends {
             self.store.finish_revocation(record, now).await.map(|()| Settled::Gone)
         } else {
-            let retry_at = schedule::retry_at(&record.id, now, RETRY_AS_AFTER, asked.retry_after());
+            let retry_at = schedule::revoke_again(&record.id, revoked_at, now, asked.retry_after());
             self.store.postpone_revocation(record, asked.kept, failing(record, retry_at, now)).await.map(|()| Settled::Postponed)
         };
         Act {

@@ -458,7 +458,7 @@ impl Player {
         self.deadlines.insert(id, end - 500);
         let deadline = moment(end + on.ports.skew);
         #[expect(clippy::unwrap_used, reason = "a number is an id")]
-        let call = Call { request_id: RequestId::try_from(id.to_string()).unwrap(), deadline };
+        let call = Call::new(RequestId::try_from(id.to_string()).unwrap(), deadline);
         {
             let mut world = self.sim.world();
             world.alive.insert(id);

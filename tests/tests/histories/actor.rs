@@ -189,7 +189,7 @@ impl Process {
 
     fn call(&self, seconds: i64) -> Call {
         let request_id = RequestId::try_from("req_1").unwrap();
-        Call { request_id, deadline: self.clock.now() + Duration::seconds(seconds) }
+        Call::new(request_id, self.clock.now() + Duration::seconds(seconds))
     }
 
     pub async fn perform(&self, op: Op) {

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::domain::authorization::Identity;
 use crate::domain::caller::Person;
-use crate::domain::connection::{ClientAuthentication, Connection, Dialect, Kind, WorkOsSelector};
+use crate::domain::connection::{Connection, Dialect, Kind, WorkOsSelector};
 use crate::domain::scopes::Scopes;
 use crate::domain::secret::Secret;
 use crate::json;
@@ -115,7 +115,7 @@ impl Provider {
         receipts: &mut Vec<Receipt>,
     ) -> Result<Revoked, ProviderError> {
         let Kind::WorkOs { base_url, .. } = &connection.kind else { return Ok(Revoked::Unsupported) };
-        if connection.client_authentication == ClientAuthentication::None {
+        if self.is_public(connection).await? {
             return Ok(Revoked::Unsupported);
         }
         let proofs = self.proofs(connection, base_url.as_str()).await?;

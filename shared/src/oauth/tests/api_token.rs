@@ -140,15 +140,52 @@ async fn s46_s56_a_token_that_is_not_right_in_everything_is_refused() {
     ] {
         assert!(matches!(judged(&verifier_of_any, &header, &changes).await, Err(BearerError::Refused { .. })), "{changes}");
     }
+    // Clocks may disagree by a minute, and not by more.
+    for changes in [json!({"exp": now - 59}), json!({"nbf": now + 60}), json!({"iat": now + 60})] {
+        assert!(judged(&verifier_of_any, &header, &changes).await.is_ok(), "{changes}");
+    }
     let typed = verifier(stated(), Some("at+jwt"), secret());
-    for (typ, accepted) in
-        [(json!("at+jwt"), true), (json!("application/AT+JWT"), true), (json!("JWT"), false), (Value::Null, false), (json!(5), false)]
-    {
+    for (typ, accepted) in [
+        (json!("at+jwt"), true),
+        (json!("application/AT+JWT"), true),
+        (json!("application+at+jwt"), false),
+        (json!("JWT"), false),
+        (Value::Null, false),
+        (json!(5), false),
+    ] {
         let header = if typ.is_null() { json!({"alg": "HS256"}) } else { json!({"alg": "HS256", "typ": typ}) };
         assert_eq!(judged(&typed, &header, &json!({})).await.is_ok(), accepted, "{typ}");
     }
     for token in ["", ".", "..", "a.b.c", "a.b.c.d", &"x".repeat(20_000)] {
         assert!(matches!(verifier_of_any.verify(token).await, Err(BearerError::Refused { .. })));
+    }
+}
+
+#[tokio::test]
+async fn s46_the_longest_token_has_16_kib() {
+    let verifier = verifier(stated(), None, secret());
+    let token = |kid: usize, padding: usize| {
+        let claims = with(claims(), "padding", json!("x".repeat(padding)));
+        hmac(b"0123456789abcdef0123456789abcdef", &json!({"alg": "HS256", "kid": "k".repeat(kid)}), &claims)
+    };
+    let lengths = (0..3).flat_map(|kid| (11_000..12_500).map(move |padding| (kid, padding)));
+    let of_length = |length: usize| lengths.clone().map(|(kid, padding)| token(kid, padding)).find(|token| token.len() == length).unwrap();
+    assert!(verifier.verify(&of_length(16 * 1024)).await.is_ok());
+    assert!(matches!(verifier.verify(&of_length(16 * 1024 + 1)).await, Err(BearerError::Refused { .. })));
+}
+
+#[tokio::test]
+async fn s52_keys_that_cannot_be_had_are_asked_for_again_after_three_seconds() {
+    let key = Key::ec();
+    let token = key.sign(&json!({"alg": "ES256", "kid": "k1"}), &claims());
+    let server = Scripted::start(|_, _| Some(Reply::Text(500, "", Vec::new()))).await;
+    let clock = HandClock::new();
+    let keys = ApiKeys::Jwks(Url::parse(&format!("{}/jwks", server.base)).unwrap());
+    let verifier = verifier_with(clock.clone(), keys, None, secret());
+    for (after, asked) in [(0, 1), (0, 1), (2, 1), (1, 2), (0, 2)] {
+        clock.advance(time::Duration::seconds(after));
+        assert!(matches!(verifier.verify(&token).await, Err(BearerError::Unavailable(_))));
+        assert_eq!(server.seen("/jwks").len(), asked);
     }
 }
 

@@ -108,7 +108,7 @@ impl Intercept for Destinations {
 /// Another endpoint for AWS, in every way that SDKs know, and whatever else a Lambda has.
 fn elsewhere() -> Vec<(&'static str, String)> {
     let names = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_KMS"];
-    let mut environment: Vec<_> = names.into_iter().map(|name| (name, "http://127.0.0.1:9".to_owned())).collect();
+    let mut environment: Vec<_> = (9..).zip(names).map(|(port, name)| (name, format!("http://127.0.0.1:{port}"))).collect();
     for (name, value) in [("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "x")] {
         environment.push((name, value.to_owned()));
     }
@@ -125,6 +125,8 @@ async fn s77_another_aws_endpoint_is_taken_only_with_the_development_switch() {
     }
     let mut environment = elsewhere();
     environment.push(("MANDATE_DEVELOPMENT", "1".to_owned()));
+    inside("requests_to_aws_in_development", environment.clone()).await;
+    environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL_SECRETS_MANAGER");
     inside("requests_to_aws_in_development", environment).await;
     assert!(!include_str!("../../../../template.yaml").contains("MANDATE_DEVELOPMENT"), "the template never sets it");
 }
@@ -151,6 +153,7 @@ async fn requests_to_aws_in_production() {
 #[ignore = "run by s77_another_aws_endpoint_is_taken_only_with_the_development_switch"]
 async fn requests_to_aws_in_development() {
     if told("AWS_ENDPOINT_URL").is_some() {
-        assert_eq!(destination().await, "http://127.0.0.1:9/");
+        let port = if told("AWS_ENDPOINT_URL_SECRETS_MANAGER").is_some() { 10 } else { 9 };
+        assert_eq!(destination().await, format!("http://127.0.0.1:{port}/"));
     }
 }

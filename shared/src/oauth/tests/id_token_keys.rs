@@ -107,6 +107,12 @@ async fn s52_without_a_kid_there_must_be_exactly_one_key_that_can_have_signed() 
     assert_eq!(unnamed(&world, vec![rsa.clone(), own.clone(), ed.clone()], 1).await, Ok(()), "the others are of another kind");
     let encrypts = with(other.clone(), "use", "enc");
     assert_eq!(unnamed(&world, vec![encrypts, own.clone()], 1).await, Ok(()), "the other signs nothing");
+    for (ops, serves) in [(json!(["sign"]), false), (json!([]), false), (json!("verify"), false), (json!(["wrapKey", "verify"]), true)] {
+        let limited =
+            |jwk: &Value| json!({"kty": jwk["kty"], "crv": jwk["crv"], "x": jwk["x"], "y": jwk["y"], "kid": jwk["kid"], "key_ops": ops});
+        assert_eq!(unnamed(&world, vec![limited(&own)], if serves { 1 } else { 2 }).await.is_ok(), serves, "{ops}");
+        assert_eq!(unnamed(&world, vec![limited(&other), own.clone()], if serves { 2 } else { 1 }).await.is_ok(), !serves, "{ops}");
+    }
     let p384 = json!({"kty": "EC", "crv": "P-384", "kid": "k5", "x": b64([1; 48]), "y": b64([2; 48])});
     assert_eq!(unnamed(&world, vec![p384, own.clone()], 1).await, Ok(()), "nor this one, here");
     let several = "identity is not proved: it names no key, and several fit";
@@ -130,6 +136,27 @@ async fn s53_a_key_without_a_name_that_was_changed_just_before_signing_is_looked
         assert!(world.judged_token(&old.sign(&header, &world.claims())).await.is_err(), "the old one has ended");
     }
     assert_eq!(world.server.seen("/jwks").len(), 2, "and forgeries cause no more requests");
+}
+
+#[tokio::test]
+async fn s52_keys_serve_for_ten_minutes_and_for_an_hour_while_their_issuer_is_down() {
+    let world = World::new().await;
+    let jwks = Jwks::new(super::world::http(), world.clock.clone());
+    let uri = url::Url::parse(&format!("{}/jwks", world.server.base)).unwrap();
+    let down = || world.server.once("/jwks", Reply::Text(503, "", Vec::new()));
+    jwks.warm(&uri).await.unwrap();
+    world.clock.advance(Duration::minutes(10) - Duration::SECOND);
+    jwks.warm(&uri).await.unwrap();
+    assert_eq!(world.server.seen("/jwks").len(), 1);
+    world.clock.advance(Duration::SECOND);
+    down();
+    jwks.warm(&uri).await.unwrap();
+    assert_eq!(world.server.seen("/jwks").len(), 2, "after ten minutes they are fetched again, and if that fails, they serve");
+    world.clock.advance(Duration::minutes(50) - Duration::SECOND);
+    down();
+    jwks.warm(&uri).await.unwrap();
+    world.clock.advance(Duration::SECOND);
+    assert!(jwks.warm(&uri).await.is_err(), "after an hour they do not");
 }
 
 #[tokio::test]

@@ -140,8 +140,11 @@ async fn s70_secrets_are_tried_in_order_and_only_after_invalid_client() {
         assert_eq!(world.server.seen("/token").len(), before + 1);
     }
     let none = World::with(Key::ec(), Vec::new()).await;
-    assert!(matches!(none.exchange().await, Err(ProviderError::Misconfigured { .. })));
-    assert!(none.server.seen("/token").is_empty(), "without a secret no code is sent");
+    none.server.once("/token", Reply::Json(400, json!({"error": "invalid_request"})));
+    assert!(none.exchange().await.is_err());
+    let sent = none.server.seen("/token").remove(0);
+    assert_eq!(sent.authorization, None, "whoever has no secrets is a public client");
+    assert!(sent.body.contains("client_id=") && !sent.body.contains("client_secret"), "{}", sent.body);
 }
 
 #[tokio::test]
