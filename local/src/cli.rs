@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use shared::secrets::{parse_client_secrets, parse_directory, parse_state_keys};
 use shared::system::SystemClock;
 use shared::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::check::{self, CheckArgs};
 use crate::demo;
@@ -145,27 +146,26 @@ async fn serve(args: ServeArgs) -> Result<(), Fault> {
     telemetry::start(Arc::new(SystemClock), Box::new(|| Box::new(io::stderr().lock())));
     let demonstrates = args.secrets.directory.is_none();
     let options = options(args)?;
+    // Before anybody is told that there is something to stop.
+    let interrupted = interrupted().map_err(|e| Fault(format!("failed to listen for Ctrl-C: {e}")))?;
     let stack = Stack::start(options).await.map_err(|e| Fault::of(&e))?;
     let banner = banner(&stack, demonstrates)?;
     io::stdout().write_all(banner.as_bytes()).map_err(|e| Fault(format!("failed to write to standard output: {e}")))?;
-    interrupted().await;
+    interrupted.await;
     let _ = writeln!(io::stdout(), "\nstopping");
     stack.stop().await;
     Ok(())
 }
 
-/// Until Ctrl-C or a polite kill.
-async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Listens from now on; until Ctrl-C or a polite kill.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
+    })
 }
 
 /// Files are read and judged before anything is started, so that a wrong one is one clear line.

@@ -203,11 +203,20 @@ async fn s70_client_secrets_that_cannot_be_read_any_more_stop_no_sign_in() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_secret_leaves_the_flow_usable_until_it_is_given_one() {
+async fn a_client_without_the_proof_that_it_needs_leaves_the_flow_usable_until_it_is_given_one() {
     let provider = Provider::start().await;
     let world = World::with_connections(vec![(provider.connection("conn_scripted"), &[][..])], Some(provider.clock())).await;
     let olivia = world.olivia();
-    world.pass(Duration::minutes(1));
+    let give = async |version: &str, credential: Value| {
+        let secrets = json!({ "conn_demo": ["demonstration-client-secret"], "conn_scripted": [credential] }).to_string();
+        let put = json!({ "SecretId": world.stack.provisioned().secret_ids[1], "SecretString": secrets, "ClientRequestToken": version.repeat(32) });
+        let headers = [("x-amz-target", "secretsmanager.PutSecretValue"), ("content-type", "application/x-amz-json-1.1")];
+        let answer = world.http.send(Method::POST, world.stack.aws_endpoint(), &headers, Some(put.to_string())).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    // A key, where the connection has a secret.
+    give("0", json!({ "kid": "k1", "pem": tests::tokens::KEY })).await;
+    world.pass(Duration::minutes(6));
     let code = code(&provider, &world, &olivia, json!({})).await;
     for _ in 0..2 {
         olivia.complete(json!({ "code": code })).await.refused(502, "oauth_failed");
@@ -215,11 +224,7 @@ async fn a_client_without_a_secret_leaves_the_flow_usable_until_it_is_given_one(
     assert_eq!((provider.seen().exchanges, provider.seen().revocations), (0, 0));
     assert_eq!(olivia.list().await, json!([]));
 
-    let secrets = json!({ "conn_demo": ["demonstration-client-secret"], "conn_scripted": [CLIENT_SECRET] }).to_string();
-    let put = json!({ "SecretId": world.stack.provisioned().secret_ids[1], "SecretString": secrets, "ClientRequestToken": "0".repeat(32) });
-    let headers = [("x-amz-target", "secretsmanager.PutSecretValue"), ("content-type", "application/x-amz-json-1.1")];
-    let answer = world.http.send(Method::POST, world.stack.aws_endpoint(), &headers, Some(put.to_string())).await.unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    give("1", json!(CLIENT_SECRET)).await;
     world.pass(Duration::minutes(4));
     let completed = olivia.complete(json!({ "code": code })).await.is(201);
     assert_eq!(completed["status"], "active");

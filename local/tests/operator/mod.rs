@@ -63,15 +63,17 @@ fn what_cannot_be_judged_at_all_has_a_status_of_its_own() {
 }
 
 #[test]
-fn a_client_without_its_secret_and_a_secret_without_its_client_are_faults() {
+fn a_secret_without_its_client_is_a_fault_and_a_client_without_its_secret_is_told_to_be_public() {
     let folder = TempDir::new().unwrap();
     let api = SocketAddr::from(([127, 0, 0, 1], 8787));
     let path = file(&folder, "directory.json", &demonstration::directory(api));
     let given = |text: &str| check(&[&path, "--client-secrets", &file(&folder, "secrets.json", text)]);
     assert_eq!(given(&demonstration::client_secrets()).0, 0);
-    let (status, _, faults) = given(r#"{"conn_nobody": ["s3cr3t"]}"#);
+    let (status, said, faults) = given(r#"{"conn_nobody": ["s3cr3t"]}"#);
     assert_eq!(status, 1);
-    assert!(faults.contains("needs a secret, by its token_endpoint_auth_method"), "{faults}");
+    assert!(said.contains("has no secret, which makes it a public client"), "{said}");
+    let (_, _, of_a_key) = given(r#"{"conn_demo": [{"kid": "k", "pem": "not one"}]}"#);
+    assert!(of_a_key.contains("conn_demo"), "{of_a_key}");
     assert!(faults.contains("conn_nobody: is no connection of the directory"), "{faults}");
     assert!(!faults.contains("s3cr3t"), "{faults}");
 }
