@@ -217,6 +217,9 @@ async fn a_client_without_the_proof_that_it_needs_leaves_the_flow_usable_until_i
     // A key, where the connection has a secret.
     give("0", json!({ "kid": "k1", "pem": tests::tokens::KEY })).await;
     world.pass(Duration::minutes(6));
+    let earlier = code(&provider, &world, &olivia, json!({})).await;
+    olivia.complete(json!({ "code": earlier })).await.refused(502, "oauth_failed"); // from here on this list is kept for five minutes
+    world.pass(Duration::minutes(1));
     let code = code(&provider, &world, &olivia, json!({})).await;
     for _ in 0..2 {
         olivia.complete(json!({ "code": code })).await.refused(502, "oauth_failed");

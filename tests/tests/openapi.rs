@@ -351,9 +351,6 @@ async fn stored_ones(caller: &mut Caller, first: &str, second: &str) {
         caller.call(Call::to("replaceAuthorization", unknown, &olivia).body(&json!({ "authorization_id": second })), 404).await;
         caller.call(Call::to("assignAuthorization", "fl_a", &olivia).body(&json!({ "authorization_id": unknown })), 404).await;
     }
-    // Paths overlap: what is no sign-in to complete is an authorization of that name.
-    caller.call(Call::to("getAuthorization", "complete", &olivia), 404).await;
-    caller.call(Call::to("revokeAuthorization", "complete", &olivia), 404).await;
 }
 
 async fn bindings(caller: &mut Caller, first: &str, second: &str) {

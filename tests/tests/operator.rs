@@ -162,7 +162,7 @@ fn hostile(marker: &str) -> String {
 }
 
 #[tokio::test]
-async fn s78_what_providers_say_is_cut_and_cleaned_before_it_is_logged() {
+async fn s78_what_providers_say_is_logged_only_if_it_looks_like_an_oauth_error() {
     let (provider, world, olivia) = world(|_| {}).await;
     let body = json!({ "connection_id": CONNECTION, "redirect_uri": world.return_to() });
     let marker = "SaidByTheProvider";
@@ -191,24 +191,17 @@ async fn s78_what_providers_say_is_cut_and_cleaned_before_it_is_logged() {
     world.pass(Duration::HOUR);
     provider.once(TOKEN, error(400));
     olivia.token(&id, json!({ "workflow_id": "fl_1" })).await.refused(503, "provider_unavailable");
+    world.pass(Duration::HOUR);
+    provider.once(TOKEN, Instead::json(400, &json!({ "error": "invalid_target", "error_description": hostile("InItsOwnWords") })));
+    olivia.token(&id, json!({ "workflow_id": "fl_1" })).await.refused(503, "provider_unavailable");
     olivia.delete("/workflows/fl_1/authorization").await.is(204);
     provider.once(REVOKE, error(400));
     olivia.delete(&format!("/workflows/authorization/{id}")).await.is(204);
 
     let text = log::text();
     assert!(!text.contains("InItsOwnWords"), "descriptions and bodies stay out");
-    let said: Vec<&str> = text.lines().filter(|line| line.contains(marker)).collect();
-    assert!(said.len() >= 6, "each failure has its line: {}", said.len());
-    for line in said {
-        assert!(line.len() < 2000, "{} bytes", line.len());
-        let members: Value = serde_json::from_str(line).unwrap();
-        let members = members.as_object().unwrap();
-        assert!(members.get("audit").is_none_or(Value::is_boolean) && !line.contains("script>") && !line.contains('\u{2028}'));
-        let told: Vec<&str> = members.values().filter_map(Value::as_str).filter(|text| text.contains(marker)).collect();
-        for text in told {
-            assert!(!text.chars().any(|c| c.is_control() || c == '\u{85}'), "{text}");
-            let code = &text[text.find(marker).unwrap()..];
-            assert!(code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric()), "{code}");
-        }
-    }
+    assert!(!text.contains(marker), "and so do codes that are none");
+    let said = text.lines().filter(|line| line.contains("unknown_error")).count();
+    assert!(said >= 6, "each failure has its line: {said}");
+    assert!(text.lines().any(|line| line.contains("invalid_target")), "what is one helps whoever is on call");
 }
