@@ -3,6 +3,10 @@ use std::sync::Arc;
 use time::Duration;
 
 use super::super::Table;
+use super::super::change::Change;
+use super::super::keys::Key;
+use super::super::values::{n, s};
+use super::super::write::Written;
 use super::support::*;
 use crate::domain::authorization::{Authorization, Lease, Reason, Status};
 use crate::domain::schedule::shard;
@@ -32,6 +36,18 @@ async fn a_claim_needs_the_version_as_read_and_no_live_lease() {
     let taken = table.claim_refresh(&claimed, &lease("b"), later).await.unwrap().unwrap();
     assert_eq!(taken.outcome_unknown_since, Some(later));
     assert!(table.claim_refresh(&claimed, &lease("c"), later).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_no_claim_of_a_record_that_has_moved_on() {
+    for (name, value) in [("version", n(9)), ("status", s("revoking"))] {
+        let (table, _) = table().await;
+        let read = stored(&table, authorization("org_1", 1)).await;
+        assert!(table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().is_some());
+        let moved = Change::of(Key::authorization(&read.organization, &read.id)).set(name, value).when("#lease_owner = :owner");
+        assert!(matches!(table.update("move on", moved.value(":owner", s("a"))).await.unwrap(), Written::Done(_)));
+        assert!(table.claim_refresh(&read, &lease("a"), NOW).await.unwrap().is_none(), "{name}");
+    }
 }
 
 #[tokio::test]
