@@ -116,7 +116,7 @@ pub fn announce_again(id: &AuthorizationId, changed_at: OffsetDateTime, now: Off
 }
 
 /// When a provider that has not revoked is asked again: by the next scheduled run, then after as long as the revocation has waited by
-/// then, and at least once an hour; not before the provider wants to be.
+/// then, and at least every eight minutes; not before the provider wants to be.
 #[must_use]
 pub fn revoke_again(
     id: &AuthorizationId,
@@ -124,7 +124,7 @@ pub fn revoke_again(
     now: OffsetDateTime,
     retry_after: Option<Duration>,
 ) -> OffsetDateTime {
-    let wait = (now - revoked_at).clamp(Duration::ZERO, Duration::HOUR);
+    let wait = (now - revoked_at).clamp(Duration::ZERO, Duration::minutes(8));
     let spread = now + wait - jitter(id, wait / 4);
     retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
 }
