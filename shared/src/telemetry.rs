@@ -1,12 +1,14 @@
 //! Logs and metrics: JSON lines on one writer (contract section 11). Never in any of them: a code, state, verifier, token, JWT,
 //! client secret, cookie, or Authorization header. The query string of the callback holds two of those, so no URL is logged.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -92,7 +94,7 @@ pub fn request(line: &RequestLine<'_>) {
         request_id = line.request_id,
         function = ?line.function,
         route = line.route,
-        method = clean(line.method, 16),
+        method = &*clean(line.method, 16),
         status = line.status,
         code = line.code,
         cause,
@@ -123,7 +125,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    clean(&text, 1000)
+    clean(&text, 1000).into_owned()
 }
 
 /// No field of a line is longer, in characters …
@@ -132,7 +134,10 @@ const TEXT: usize = 2000;
 const LIST: usize = 16 * 1024;
 
 /// At most `most` characters, none of them a control character: log lines cannot be forged.
-fn clean(text: &str, most: usize) -> String {
+fn clean(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most && text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Cow::Borrowed(text); // nearly every text
+    }
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
 }
 
@@ -164,18 +169,17 @@ struct JsonLines {
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let now = self.clock.now();
-        let mut line = Line(Map::new());
-        line.0.insert("time".to_owned(), json!(timestamp(now)));
-        line.0.insert("level".to_owned(), json!(level(*event.metadata().level())));
+        let mut line = Line::default();
+        line.put("time", &timestamp(now));
+        line.put("level", level(*event.metadata().level()));
         event.record(&mut line);
         line.measure(&self.namespace, now);
-        if let (false, Some(request_id)) = (line.0.contains_key("request_id"), correlation::request_id()) {
-            line.0.insert("request_id".to_owned(), json!(request_id));
+        if let (false, Some(request_id)) = (line.names_its_request, correlation::request_id()) {
+            line.put("request_id", request_id.as_str());
         }
-        let mut text = Value::Object(line.0).to_string();
-        text.push('\n');
+        line.text.extend_from_slice(b"}\n");
         // There is nowhere to report that a line could not be written.
-        let _ = (self.output)().write_all(text.as_bytes());
+        let _ = (self.output)().write_all(&line.text);
     }
 }
 
@@ -189,54 +193,71 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-struct Line(Map<String, Value>);
+/// A JSON object, as it is written.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    names_its_request: bool,
+    /// What its field `metric` names, and its field `metrics`.
+    counted: Option<String>,
+    carried: Option<String>,
+}
 
 impl Line {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
+    /// Appends a member. Names are those of fields in this code, and need no escape.
+    fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.names_its_request |= name == "request_id";
+        self.text.extend_from_slice(if self.text.is_empty() { b"{\"" } else { b",\"" });
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b"\":");
+        let before = self.text.len();
+        if serde_json::to_writer(&mut self.text, value).is_err() {
+            self.text.truncate(before);
+            self.text.extend_from_slice(b"null");
+        }
     }
 
     /// Says in `_aws` which fields are metrics (Embedded Metric Format specification, "Schema").
     fn measure(&mut self, namespace: &str, now: OffsetDateTime) {
-        let mut names = Vec::new();
-        if let Some(Value::String(counted)) = self.0.remove("metric") {
-            self.0.insert(counted.clone(), json!(1));
-            names.push(counted);
+        let (counted, carried) = (self.counted.take(), self.carried.take());
+        if let Some(counted) = &counted {
+            self.put(counted, &1);
         }
-        if let Some(Value::String(carried)) = self.0.remove("metrics") {
-            names.extend(carried.split(' ').map(str::to_owned));
-        }
-        let declared: Vec<&Metric> = METRICS.iter().filter(|metric| names.iter().any(|name| name == metric.name)).collect();
+        let names = carried.iter().flat_map(|carried| carried.split(' ')).chain(counted.as_deref()).collect::<Vec<_>>();
+        let declared: Vec<&Metric> = METRICS.iter().filter(|metric| names.contains(&metric.name)).collect();
         // An event's metrics have their dimension in common.
         let Some(dimension) = declared.first().map(|metric| metric.dimension) else { return };
         let metrics: Vec<Value> = declared.iter().map(|metric| json!({ "Name": metric.name, "Unit": metric.unit })).collect();
         let dimensions: Vec<&str> = dimension.into_iter().collect();
         let directive = json!([{ "Namespace": namespace, "Dimensions": [dimensions], "Metrics": metrics }]);
-        self.0.insert("_aws".to_owned(), json!({ "Timestamp": milliseconds(now), "CloudWatchMetrics": directive }));
+        self.put("_aws", &json!({ "Timestamp": milliseconds(now), "CloudWatchMetrics": directive }));
     }
 }
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let most = if field.name() == "workflows" { LIST } else { TEXT };
-        self.put(field, json!(clean(value, most)));
+        match field.name() {
+            "metric" => self.counted = Some(value.to_owned()),
+            "metrics" => self.carried = Some(value.to_owned()),
+            name => self.put(name, &clean(value, if name == "workflows" { LIST } else { TEXT })),
+        }
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, json!(value));
+        self.put(field.name(), &value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, json!(value));
+        self.put(field.name(), &value);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, json!(value));
+        self.put(field.name(), &value);
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, json!(value));
+        self.put(field.name(), &value);
     }
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.put(field, json!(chain(value)));
+        self.put(field.name(), &chain(value));
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, json!(clean(&format!("{value:?}"), TEXT)));
+        self.put(field.name(), &clean(&format!("{value:?}"), TEXT));
     }
 }

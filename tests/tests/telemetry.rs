@@ -225,3 +225,13 @@ async fn a_request_s_id_is_in_every_line_about_it_and_goes_on_to_the_provider() 
         assert!(about.iter().any(|line| line["message"] == "request" && line["status"].is_number()), "{id}: {about:?}");
     }
 }
+
+#[test]
+fn s81_a_hundred_workflows_are_told_whole_and_every_other_text_is_cut() {
+    listen();
+    let ids = vec!["w".repeat(128); 100].join(" ");
+    tracing::info!(target: "shared", workflows = ids, detail = "d".repeat(3000), forged = "a\nb\u{85}c\"", "a long line");
+    let line = lines().into_iter().find(|line| line["message"] == "a long line").unwrap();
+    assert_eq!((line["workflows"].as_str(), line["detail"].as_str().map(str::len)), (Some(ids.as_str()), Some(2000)));
+    assert_eq!(line["forged"], "a b c\"");
+}
