@@ -36,6 +36,13 @@ const NEEDED: [Guard; 10] = [
     Guard::NoteAsRead,
 ];
 
+/// What a broken line in the use case does shows within the first few, or not at all: tests/mutants/run plays these.
+#[test]
+fn nothing_is_lost_in_a_thousand_schedules() {
+    let summary = run_many(0, SCHEDULES / 10, 1, None, 1);
+    assert!(summary.violations.is_empty(), "{summary}");
+}
+
 #[test]
 fn a_missing_guard_is_noticed() {
     for guard in NEEDED {
