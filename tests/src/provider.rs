@@ -94,6 +94,8 @@ pub struct Seen {
 pub struct Script {
     /// How it feels.
     pub mood: Mood,
+    /// The same for the next token request alone.
+    pub next_mood: Option<Mood>,
     /// Who signs in next.
     pub person: Person,
     /// Whether it gives refresh tokens.
@@ -155,6 +157,7 @@ impl Provider {
         };
         let script = Script {
             mood: Mood::Well,
+            next_mood: None,
             person,
             refresh_tokens: true,
             expires_in: Some(json!(3600)),
@@ -239,6 +242,11 @@ impl Provider {
         self.script(|script| script.mood = mood);
     }
 
+    /// Changes how it feels about the next token request.
+    pub fn feels_once(&self, mood: Mood) {
+        self.script(|script| script.next_mood = Some(mood));
+    }
+
     /// What it was asked so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
@@ -317,7 +325,11 @@ async fn token(State(inner): State<Arc<Inner>>, headers: HeaderMap, Form(form): 
     if let Some(hold) = held {
         hold.pass().await;
     }
-    let script = lock(&inner.script).clone();
+    let script = {
+        let mut script = lock(&inner.script);
+        let mood = script.next_mood.take().unwrap_or(script.mood);
+        Script { mood, ..script.clone() }
+    };
     let refreshing = field("grant_type") == "refresh_token";
     {
         let mut seen = lock(&inner.seen);

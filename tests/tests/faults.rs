@@ -234,6 +234,32 @@ async fn a_client_without_the_proof_that_it_needs_leaves_the_flow_usable_until_i
     assert_eq!((provider.seen().exchanges, provider.seen().revocations), (1, 0));
 }
 
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again_at_once_where_the_provider_takes_a_rotated_token_for_a_while() {
+    for (grace, asked_again) in [(30, true), (5, true), (4, false), (0, false)] {
+        let provider = Provider::start().await;
+        let mut connection = provider.connection("conn_scripted");
+        connection["rotation_grace"] = json!(grace);
+        let world = World::with_connections(vec![(connection, &[CLIENT_SECRET][..])], Some(provider.clock())).await;
+        let olivia = world.olivia();
+        let id = world.authorize_at(&provider, &olivia).await;
+        world.bind(&olivia, "fl_1", &id).await;
+        world.pass(Duration::HOUR);
+        provider.feels_once(Mood::BrokenOff);
+        let answer = olivia.token(&id, fl_1()).await;
+        if asked_again {
+            let token = answer.is(200);
+            assert_eq!((&token["generation"], &token["degraded"]), (&json!(2), &json!(false)), "{grace}");
+        } else {
+            answer.refused(503, "provider_unavailable");
+        }
+        assert_eq!(provider.seen().refreshes, 1 + u64::from(asked_again), "{grace}");
+        // Whatever was lost, a refusal afterwards is told as what it may be.
+        let records = world.records().await;
+        assert_eq!(records.authorization(&id).unwrap().contains_key("outcome_unknown_since"), !asked_again, "{grace}");
+    }
+}
+
 /// Refreshes while no commit succeeds: the token that was handed out all the same.
 async fn rescued(world: &World, olivia: &Caller, id: &str) -> Value {
     world.pass(Duration::HOUR);
