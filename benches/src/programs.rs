@@ -45,7 +45,8 @@ impl Earlier {
         let source = TempDir::new()?;
         let mut git = Command::new("git").args(["archive", revision]).stdout(Stdio::piped()).spawn()?;
         let archive: Stdio = git.stdout.take().ok_or("git has no output")?.try_into()?;
-        let unpacked = Command::new("tar").arg("-x").current_dir(source.path()).stdin(archive).status().await?;
+        // As if written now: cargo takes what is older than its last build for built, wherever it lies.
+        let unpacked = Command::new("tar").arg("-xm").current_dir(source.path()).stdin(archive).status().await?;
         if !git.wait().await?.success() || !unpacked.success() {
             return Err(format!("git has no revision {revision}").into());
         }
