@@ -604,3 +604,7 @@ fn lost(call: &Call, authorization: &Authorization) {
 fn log(call: &Call, authorization: &Authorization, what: &'static str, error: &(dyn std::error::Error + 'static)) {
     tracing::warn!(request_id = call.request_id.as_str(), authorization = authorization.id.as_str(), error, "{what}");
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
+mod tests;
