@@ -607,4 +607,4 @@ fn log(call: &Call, authorization: &Authorization, what: &'static str, error: &(
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop where it stands")]
-mod tests;
+pub(in crate::usecases) mod tests;

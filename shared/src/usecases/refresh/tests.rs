@@ -161,7 +161,7 @@ impl TokenCipher for World {
     }
 }
 
-struct Plain;
+pub(in crate::usecases) struct Plain;
 
 impl Sealer for Plain {
     fn seal(&self, context: SealContext<'_>, token: &Secret, _: Salt) -> Result<Vec<u8>, CipherError> {
@@ -280,12 +280,12 @@ fn answer() -> RefreshAnswer {
     RefreshAnswer { tokens, identity: Ok(()) }
 }
 
-fn person(subject: &str) -> Person {
+pub(in crate::usecases) fn person(subject: &str) -> Person {
     Person { issuer: "https://id.example".to_owned(), subject: subject.to_owned() }
 }
 
 /// Claimed, with half a minute of lease.
-fn claimed() -> Authorization {
+pub(in crate::usecases) fn claimed() -> Authorization {
     Authorization {
         id: AuthorizationId::new(NOW, [1; 10]),
         organization: OrganizationId::try_from("org_1").unwrap(),
@@ -316,7 +316,7 @@ fn claimed() -> Authorization {
     }
 }
 
-fn connection(grace: u64) -> Connection {
+pub(in crate::usecases) fn connection(grace: u64) -> Connection {
     Connection {
         id: "conn_1".try_into().unwrap(),
         provider: "acme".to_owned(),
