@@ -232,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn a_function_serves_its_own_routes_alone() {
+        let asked = |function, method: &str, path: &str| {
+            let request = http::Request::builder().method(method).uri(path).body(Body::Empty).unwrap().with_raw_http_path(path);
+            resolve(function, &request).map_err(|refused| refused.code())
+        };
+        assert_eq!(asked(Function::CreateUrl, "POST", "/workflows/authorization"), Ok(Route::CreateUrl));
+        assert_eq!(asked(Function::List, "POST", "/workflows/authorization"), Err(Code::RouteNotFound), "an event that was forged");
+        assert_eq!(asked(Function::List, "GET", "/no/such/path"), Err(Code::RouteNotFound));
+        assert_eq!(asked(Function::List, "PATCH", "/workflows/authorization"), Err(Code::MethodNotAllowed));
+    }
+
+    #[test]
     fn s56_only_a_bearer_token_can_be_an_invalid_one() {
         let judged = |value: &'static str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
