@@ -343,6 +343,12 @@ fn call(seconds: i64) -> Call {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_is_for_half_a_minute_from_now() {
+    let lease = World::new().refresher(Pace::OnDemand).lease().unwrap();
+    assert_eq!((lease.until, lease.owner), (NOW + Duration::seconds(30), "07".repeat(16)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewed_record_is_as_the_commit_made_it() {
     let world = World::new();
     let before = Authorization { outcome_unknown_since: Some(NOW), ..claimed() };
@@ -410,6 +416,11 @@ async fn the_provider_is_asked_twice_only_where_that_is_harmless_and_helps() {
         let told = world.told();
         assert_eq!(told.iter().filter(|line| line.contains("ask")).cloned().collect::<Vec<_>>(), asked, "{grace} {told:?}");
     }
+    // Whatever the second answer is but tokens: the first request may have spent the token.
+    let world = World::new();
+    world.script().answers = [says(lost()), says(unavailable(None))].into();
+    world.refresh(&call(29), &connection(30), &claimed()).await.unwrap();
+    assert!(world.told()[2].ends_with("doubt since 0"));
     // The second answer is waited for as long as the function, or the lease, leaves time to keep it: five seconds here.
     let ending = Authorization { lease: Some(Lease { owner: "worker".to_owned(), until: NOW + ASKING_TIME }), ..claimed() };
     for (seconds, claimed) in [(13, claimed()), (29, ending)] {
