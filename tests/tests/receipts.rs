@@ -21,6 +21,7 @@ fn audited(action: &str, naming: &str) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     lines
         .filter(|line| line["audit"] == true && line["action"] == action)
+        .inspect(|line| assert!(line["organization"].is_string(), "{line}"))
         .map(|line| (text(&line["outcome"]), text(&line["detail"])))
         .collect()
 }

@@ -260,6 +260,9 @@ async fn s81_every_act_leaves_a_line_that_says_who_what_when_and_how_it_ended() 
             for told in ["outcome", "request_id", "organization"] {
                 assert!(line[told].as_str().is_some_and(|text| !text.is_empty()), "{told} of {line}");
             }
+            if !["create", "complete", "refuse", "provider_revocation"].contains(&action) {
+                assert!(line["authorization"].is_string(), "{line}");
+            }
             // Whoever calls is named; what the schedule does has no actor.
             let by_a_caller = ["create", "complete", "refuse", "assign", "hand_out", "check", "replace", "unassign", "revoke"];
             if by_a_caller.contains(&action) {
