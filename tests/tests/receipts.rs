@@ -314,3 +314,27 @@ async fn s81_a_revocation_or_a_bind_that_the_table_does_not_take_is_told_too() {
     olivia.post(&format!("{}/check", path(unknown)), json!({})).await.refused(404, "authorization_not_found");
     assert_eq!(audited("check", unknown), [pair("authorization_not_found", "")]);
 }
+
+#[tokio::test]
+async fn a_refresh_that_fails_leaves_a_line_that_says_how() {
+    for (mood, outcome) in [
+        (Mood::Down, "provider_unavailable"),
+        (Mood::Refusing("invalid_scope"), "not_refreshed"),
+        (Mood::Refusing("invalid_client"), "not_refreshed"),
+        (Mood::Refusing("invalid_grant"), "refused"),
+        (Mood::BrokenOff, "answer_lost"),
+        (Mood::Garbled, "answer_invalid"),
+    ] {
+        let (provider, world, olivia) = scripted().await;
+        let id = world.authorize_at(&provider, &olivia).await;
+        world.bind(&olivia, "fl_1", &id).await;
+        world.pass(Duration::HOUR);
+        provider.feels(mood);
+        olivia.token(&id, json!({ "workflow_id": "fl_1" })).await;
+        assert_eq!(audited("refresh", &id), [pair(outcome, "")], "{mood:?}");
+        let lines = log::with(&id);
+        let request = lines.iter().find(|line| line["action"] == "refresh").unwrap()["request_id"].as_str().unwrap();
+        let refused = log::with(request).iter().filter(|line| line["signal"] == "refresh_token_refused").count();
+        assert_eq!(refused, usize::from(outcome == "refused"), "a refused refresh token may have been used by somebody else");
+    }
+}
