@@ -719,3 +719,26 @@ async fn the_end_of_a_refresh_token_is_told_by_the_first_refresh_after_the_day_o
         assert_eq!(world.script().news.iter().filter(|news| **news == News::EndsSoon).count(), told, "{before} {at}");
     }
 }
+
+#[test]
+fn a_hand_out_claims_after_somebody_s_death_only_while_the_provider_still_takes_the_token() {
+    let second = Duration::SECOND;
+    let left_by = |until: OffsetDateTime| Authorization { lease: Some(Lease { owner: "dead".to_owned(), until }), ..claimed() };
+    let doubted = Authorization { outcome_unknown_since: Some(NOW), ..left_by(NOW) };
+    for (record, grace, now, may) in [
+        (Authorization { lease: None, ..claimed() }, 0, NOW, true),
+        (Authorization { lease: None, ..doubted.clone() }, 0, NOW, true),
+        // It lives.
+        (left_by(NOW + second), 86_400, NOW, false),
+        // It has ended; the token was sent up to half a minute before, and a request takes two seconds.
+        (left_by(NOW), 32, NOW, true),
+        (left_by(NOW), 31, NOW, false),
+        (left_by(NOW), 33, NOW + second, true),
+        (left_by(NOW), 32, NOW + second, false),
+        (left_by(NOW), 0, NOW, false),
+        // Nobody knows how often it was presented since.
+        (doubted, 86_400, NOW, false),
+    ] {
+        assert_eq!(may_claim(&connection(grace), &record, now), may, "{grace} {now}");
+    }
+}
