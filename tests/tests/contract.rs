@@ -796,6 +796,8 @@ async fn the_fields_of_a_sign_in_request_are_judged_one_by_one() {
     ] {
         assert_eq!(olivia.post(LIST, body.clone()).await.status, 200, "{body}");
     }
+    let answer = olivia.post(&format!("{LIST}?dry_run=true"), json!({})).await;
+    answer.refused(400, "parameter_unknown"); // rather than ignore what means something elsewhere
     let url = world.url(&olivia, json!({ "max_age": 0 })).await;
     assert!(url.contains("&max_age=0"), "zero is a value: {url}");
     let url = world.url(&olivia, json!({ "login_hint": "", "domain_hint": "", "prompt": "" })).await;
