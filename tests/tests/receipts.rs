@@ -182,6 +182,8 @@ async fn s86_the_tokens_of_a_refresh_that_a_revoke_overtook_leave_receipts_too()
             expected.push(pair("revoked", format!("tokens of an overtaken refresh: provider revoked: {both}")));
         }
         assert_eq!(revocations(&id), expected);
+        let what_became = if down_meanwhile { "left to the schedule" } else { "settled" };
+        assert_eq!(audited("refresh", &id), [pair("superseded", what_became)]);
     }
 }
 
@@ -333,7 +335,9 @@ async fn a_refresh_that_fails_leaves_a_line_that_says_how() {
         olivia.token(&id, json!({ "workflow_id": "fl_1" })).await;
         assert_eq!(audited("refresh", &id), [pair(outcome, "")], "{mood:?}");
         let lines = log::with(&id);
-        let request = lines.iter().find(|line| line["action"] == "refresh").unwrap()["request_id"].as_str().unwrap();
+        let line = lines.iter().find(|line| line["action"] == "refresh").unwrap();
+        assert_eq!(line.get("refreshes"), None, "only what gave new tokens is counted");
+        let request = line["request_id"].as_str().unwrap();
         let refused = log::with(request).iter().filter(|line| line["signal"] == "refresh_token_refused").count();
         assert_eq!(refused, usize::from(outcome == "refused"), "a refused refresh token may have been used by somebody else");
     }
