@@ -41,8 +41,8 @@ pub struct Earlier(TempDir);
 impl Earlier {
     /// Takes a revision out of git, and builds some of its functions as it says that they are built.
     pub async fn build(revision: &str, functions: &[&str]) -> Result<Self, Failure> {
-        let kept = Self(TempDir::new()?); // away from here, where cargo would take today's settings for it, too
-        let source = TempDir::new()?;
+        let kept = Self(TempDir::new()?);
+        let source = TempDir::new()?; // away from here, where cargo would take today's settings for it, too
         let mut git = Command::new("git").args(["archive", revision]).stdout(Stdio::piped()).spawn()?;
         let archive: Stdio = git.stdout.take().ok_or("git has no output")?.try_into()?;
         // As if written now: cargo takes what is older than its last build for built, wherever it lies.

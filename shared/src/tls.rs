@@ -29,7 +29,7 @@ pub(crate) fn configure(builder: reqwest::ClientBuilder) -> reqwest::ClientBuild
 /// TLS 1.2 or later (security checklist 38), trusting these roots in PEM. One that does not parse is left out.
 pub(crate) fn trusting(bundle: &[u8]) -> Option<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates(bundle));
+    roots.add_parsable_certificates(certificates(&String::from_utf8_lossy(bundle)));
     if roots.is_empty() {
         return None;
     }
@@ -39,9 +39,8 @@ pub(crate) fn trusting(bundle: &[u8]) -> Option<ClientConfig> {
 
 /// The certificates of a bundle (RFC 7468): what stands between the lines, without the explanations that some bundles have around them.
 /// The library's own reader decodes without revealing what by its time, as keys need it; for what is public, that is half of a start.
-fn certificates(bundle: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
-    let text = std::str::from_utf8(bundle).unwrap_or_default();
-    let blocks = text.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|rest| rest.split_once("-----END CERTIFICATE-----"));
+fn certificates(bundle: &str) -> impl Iterator<Item = CertificateDer<'static>> {
+    let blocks = bundle.split("-----BEGIN CERTIFICATE-----").skip(1).filter_map(|rest| rest.split_once("-----END CERTIFICATE-----"));
     blocks.filter_map(|(encoded, _)| base64_simd::forgiving_decode_to_vec(encoded.as_bytes()).ok()).map(CertificateDer::from)
 }
 
@@ -62,7 +61,7 @@ mod tests {
     }
 
     fn read(bundle: &str) -> Vec<CertificateDer<'static>> {
-        certificates(bundle.as_bytes()).collect()
+        certificates(bundle).collect()
     }
 
     #[test]
@@ -88,15 +87,17 @@ mod tests {
             assert_eq!(read(&format!("{two}{broken}")), std::slice::from_ref(&second), "{broken}");
         }
         assert_eq!(read(&format!("-----BEGIN CERTIFICATE-----\n{one}")), [first]);
-        assert!(certificates(b"\xff").next().is_none());
+        assert!(certificates(&String::from_utf8_lossy(b"\xff")).next().is_none());
         assert!(trusting(b"no certificate").is_none());
+        // An explanation in another encoding than UTF-8 is one, too.
+        assert!(trusting(&[b"# F\xf5tan\xfas\xedtv\xe1ny\n", one.as_bytes()].concat()).is_some());
     }
 
     #[test]
     fn every_root_of_this_machine_is_read() {
         let Some(bundle) = ROOTS.iter().find_map(|path| std::fs::read(path).ok()) else { return };
         let by_the_library: Vec<_> = CertificateDer::pem_slice_iter(&bundle).filter_map(Result::ok).collect();
-        assert_eq!(certificates(&bundle).collect::<Vec<_>>(), by_the_library);
+        assert_eq!(certificates(&String::from_utf8_lossy(&bundle)).collect::<Vec<_>>(), by_the_library);
         assert!(!by_the_library.is_empty());
     }
 }

@@ -97,8 +97,12 @@ fn keep_alive(id: &AuthorizationId, connection: &Connection, refreshed_at: Offse
 #[must_use]
 pub fn retry_at(id: &AuthorizationId, now: OffsetDateTime, failed_attempts: u32, retry_after: Option<Duration>) -> OffsetDateTime {
     let backoff = Duration::seconds(30 << failed_attempts.min(7)).min(Duration::HOUR);
-    let spread = now + backoff - jitter(id, backoff / 2);
-    retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+    not_before(now, retry_after, now + backoff - jitter(id, backoff / 2))
+}
+
+/// A time of ours, or a provider's `Retry-After` if that is later, of at most a day.
+fn not_before(now: OffsetDateTime, retry_after: Option<Duration>, ours: OffsetDateTime) -> OffsetDateTime {
+    retry_after.map_or(ours, |wait| ours.max(now.saturating_add(wait.min(Duration::DAY))))
 }
 
 /// When the schedule announces a change of status that its maker has not announced. Whatever is done with the record until then puts
@@ -125,8 +129,7 @@ pub fn revoke_again(
     retry_after: Option<Duration>,
 ) -> OffsetDateTime {
     let wait = (now - revoked_at).clamp(Duration::ZERO, Duration::minutes(8));
-    let spread = now + wait - jitter(id, wait / 4);
-    retry_after.map_or(spread, |wait| spread.max(now.saturating_add(wait.min(Duration::DAY))))
+    not_before(now, retry_after, now + wait - jitter(id, wait / 4))
 }
 
 /// When to try again what an incident keeps from being tried.
@@ -140,4 +143,23 @@ fn jitter(id: &AuthorizationId, range: Duration) -> Duration {
     let share = fnv(id.as_str().as_bytes()) >> 54; // ten bits
     let millis = range.whole_milliseconds().max(0) * i128::from(share) / 1024;
     Duration::milliseconds(i64::try_from(millis).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_provider_that_has_not_revoked_is_asked_at_once_then_ever_more_rarely_and_when_it_wants() {
+        let (now, minutes) = (datetime!(2026-11-22 10:00 UTC), Duration::minutes);
+        let id = AuthorizationId::new(now, [1; 10]);
+        for (age, at_least, at_most) in [(0, 0, 0), (4, 3, 4), (8, 6, 8), (60 * 24, 6, 8)] {
+            let wait = revoke_again(&id, now - minutes(age), now, None) - now;
+            assert!((minutes(at_least)..=minutes(at_most)).contains(&wait), "{age}: {wait}");
+        }
+        assert_eq!(revoke_again(&id, now, now, Some(Duration::SECOND)) - now, Duration::SECOND);
+        assert_eq!(revoke_again(&id, now, now, Some(Duration::WEEK)) - now, Duration::DAY, "no provider puts it off for longer");
+    }
 }

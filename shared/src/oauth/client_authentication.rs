@@ -44,13 +44,12 @@ impl Provider {
         self.proofs_for(connection, endpoints.issuer.as_deref(), endpoints.assertion_algs.as_deref()).await
     }
 
-    /// Whether the client proves nothing: the directory says so, or there are no secrets of it. One that has to sign is never public;
-    /// its key is missing.
+    /// Whether the client proves nothing.
     pub(super) async fn is_public(&self, connection: &Connection) -> Result<bool, ProviderError> {
         Ok(match (connection.client_authentication, &self.secrets) {
             (ClientAuthentication::None, _) => true,
-            (ClientAuthentication::PrivateKeyJwt, _) | (_, None) => false,
-            (_, Some(secrets)) => secrets.client_secrets(&connection.id).await?.is_empty(),
+            (_, None) => false,
+            (method, Some(secrets)) => is_public(method, &secrets.client_secrets(&connection.id).await?),
         })
     }
 
@@ -67,11 +66,14 @@ impl Provider {
         algorithms: Option<&[String]>,
     ) -> Result<Vec<Proof>, ProviderError> {
         let missing = || ProviderError::Misconfigured { code: "client_secret_missing".to_owned() };
-        if self.is_public(connection).await? {
+        let method = connection.client_authentication;
+        if method == ClientAuthentication::None {
             return Ok(vec![Proof::Public]);
         }
-        let method = connection.client_authentication;
         let credentials = self.secrets.as_ref().ok_or_else(missing)?.client_secrets(&connection.id).await?;
+        if is_public(method, &credentials) {
+            return Ok(vec![Proof::Public]);
+        }
         let mut proofs = Vec::new();
         let mut unusable = None;
         for credential in credentials.iter() {
@@ -115,6 +117,16 @@ impl Provider {
         let signed = format!("{}.{}", part(&header), part(&claims));
         let signature = key.sign(alg, signed.as_bytes()).ok_or_else(|| misconfigured("client_key_unusable"))?;
         Ok(Secret::new(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))))
+    }
+}
+
+/// Whether a client with these credentials proves nothing: the directory says so, or there are none of it. One that has to sign is never
+/// public; its key is missing.
+fn is_public(method: ClientAuthentication, credentials: &[ClientCredential]) -> bool {
+    match method {
+        ClientAuthentication::None => true,
+        ClientAuthentication::PrivateKeyJwt => false,
+        ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost => credentials.is_empty(),
     }
 }
 

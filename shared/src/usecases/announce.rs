@@ -186,6 +186,9 @@ fn record(call: &Call, announcement: &Announcement, teller: Teller) {
         News::EndsSoon => ("reauthorization_due", "active", None, None),
         News::Quarantined { status } => ("quarantine", status, None, Some(UNDECRYPTABLE)),
     };
+    // Whoever finds a change has not made it.
+    let by = Some(call).filter(|_| teller == Teller::Maker);
+    let (actor, workflow) = (by.and_then(|call| call.actor.as_ref()), by.and_then(|call| call.workflow.as_ref()));
     let ended = before.and(reason).filter(|_| teller == Teller::Maker).map(|_| "needs_reauthorization");
     tracing::info!(
         audit = true,
@@ -194,9 +197,9 @@ fn record(call: &Call, announcement: &Announcement, teller: Teller) {
         outcome,
         before,
         reason,
-        actor.issuer = call.actor.as_ref().map(|actor| actor.issuer.as_str()),
-        actor.subject = call.actor.as_ref().map(|actor| actor.subject.as_str()),
-        workflow = call.workflow.as_ref().map(WorkflowId::as_str),
+        actor.issuer = actor.map(|actor| actor.issuer.as_str()),
+        actor.subject = actor.map(|actor| actor.subject.as_str()),
+        workflow = workflow.map(WorkflowId::as_str),
         event_id = announcement.id,
         reauthorize_by = announcement.reauthorize_by.map(OffsetDateTime::unix_timestamp),
         organization = announcement.organization.as_str(),

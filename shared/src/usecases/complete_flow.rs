@@ -150,12 +150,12 @@ impl From<CipherError> for CompleteError {
 
 impl CompleteFlow {
     /// Steps 1–3: the browser came back.
-    pub async fn callback(&self, call: &Call, directory: &Directory, mut callback: Callback) -> Result<CallbackAnswer, Unavailable> {
+    pub async fn callback(&self, call: &Call, directory: &Directory, callback: Callback) -> Result<CallbackAnswer, Unavailable> {
         let untrusted = |signal: Signal, why: &'static str| {
             signal.raise(call, why);
             CallbackAnswer::Untrusted
         };
-        let Some(state) = callback.state.take() else { return Ok(untrusted(Signal::CallbackUntrusted, "no state")) };
+        let Some(state) = callback.state else { return Ok(untrusted(Signal::CallbackUntrusted, "no state")) };
         let Some((flow, secrets)) = self.sealer.open_state(&state).await? else {
             return Ok(untrusted(Signal::CallbackUntrusted, "state does not open"));
         };
@@ -177,7 +177,24 @@ impl CompleteFlow {
                 None => untrusted(Signal::CallbackUntrusted, "state has expired"),
             });
         }
-        match (self.go_on(call, directory, connection, &flow, &secrets, &state, callback).await, &flow.return_to) {
+        // The state is trusted, and so is where it leads.
+        let answer = async {
+            match self.metadata.issuer_parameter(connection).await {
+                Ok(expected) if expected.accepts(callback.iss.as_deref()) => {}
+                Ok(_) => return Ok(untrusted(Signal::IssuerMismatch, "iss is not the connection's")),
+                // Nothing is sent or stored.
+                Err(error) => return Err(Unavailable::new("ask the provider for its metadata", error)),
+            }
+            match (callback.code, callback.error) {
+                (Some(code), None) => match &flow.return_to {
+                    Some(return_to) => self.hand_back(&state, &flow, return_to, code).await,
+                    None => self.complete_directly(call, directory, connection, &flow, &secrets, &code).await,
+                },
+                (None, Some(error)) => self.refused(call, &flow, &error).await,
+                _ => Ok(untrusted(Signal::CallbackUntrusted, "neither code nor error, or both")),
+            }
+        };
+        match (answer.await, &flow.return_to) {
             // The application learns that it failed, and may begin anew.
             (Err(error), Some(return_to)) => {
                 log(call, "a sign-in cannot go on", &error);
@@ -185,38 +202,6 @@ impl CompleteFlow {
             }
             // The flow stays usable: the person may reload.
             (answer, _) => answer,
-        }
-    }
-
-    /// The state is trusted, and so is where it leads.
-    #[expect(clippy::too_many_arguments, reason = "they are one callback, taken apart")]
-    async fn go_on(
-        &self,
-        call: &Call,
-        directory: &Directory,
-        connection: &Connection,
-        flow: &Flow,
-        secrets: &FlowSecrets,
-        state: &str,
-        callback: Callback,
-    ) -> Result<CallbackAnswer, Unavailable> {
-        let untrusted = |signal: Signal, why: &'static str| {
-            signal.raise(call, why);
-            Ok(CallbackAnswer::Untrusted)
-        };
-        match self.metadata.issuer_parameter(connection).await {
-            Ok(expected) if expected.accepts(callback.iss.as_deref()) => {}
-            Ok(_) => return untrusted(Signal::IssuerMismatch, "iss is not the connection's"),
-            // Nothing is sent or stored.
-            Err(error) => return Err(Unavailable::new("ask the provider for its metadata", error)),
-        }
-        match (callback.code, callback.error) {
-            (Some(code), None) => match &flow.return_to {
-                Some(return_to) => self.hand_back(state, flow, return_to, code).await,
-                None => self.complete_directly(call, directory, connection, flow, secrets, &code).await,
-            },
-            (None, Some(error)) => self.refused(call, flow, &error).await,
-            _ => untrusted(Signal::CallbackUntrusted, "neither code nor error, or both"),
         }
     }
 

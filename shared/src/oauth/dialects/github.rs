@@ -82,10 +82,10 @@ impl Provider {
         access_token: Option<&Secret>,
         receipts: &mut Vec<Receipt>,
     ) -> Result<Revoked, ProviderError> {
-        if self.is_public(connection).await? {
+        let proofs = &self.proofs_at(connection, endpoints).await?;
+        if matches!(proofs[..], [Proof::Public]) {
             return Ok(Revoked::Unsupported); // it is the client's secret that deletes
         }
-        let proofs = &self.proofs_at(connection, endpoints).await?;
         if let Some(token) = access_token
             && (self.delete_token(endpoint, &connection.client_id, proofs, token, receipts).await? || refresh_token.is_none())
         {

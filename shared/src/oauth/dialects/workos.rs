@@ -115,10 +115,10 @@ impl Provider {
         receipts: &mut Vec<Receipt>,
     ) -> Result<Revoked, ProviderError> {
         let Kind::WorkOs { base_url, .. } = &connection.kind else { return Ok(Revoked::Unsupported) };
-        if self.is_public(connection).await? {
+        let proofs = self.proofs(connection, base_url.as_str()).await?;
+        if matches!(proofs[..], [Proof::Public]) {
             return Ok(Revoked::Unsupported);
         }
-        let proofs = self.proofs(connection, base_url.as_str()).await?;
         let mut session = access_token.and_then(|token| jwt::unverified_text(token.expose(), "sid"));
         if session.is_none() {
             let Some(refresh_token) = refresh_token else { return Ok(Revoked::Unsupported) };
